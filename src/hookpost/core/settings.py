@@ -1,0 +1,223 @@
+"""What one configuration comes to: frozen values, units resolved, references followed.
+
+Durations are seconds, sizes bytes, times UNIX seconds. The defaults of every key live here, in
+these classes and in the policies' own; a test keeps the schema's stated defaults equal to them.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Any
+
+from hookpost.core.addresses import EgressPolicy
+from hookpost.core.breaker import BreakerPolicy
+from hookpost.core.model import Format, OnRemove, Payload
+from hookpost.core.ratelimit import RateLimit
+from hookpost.core.retry import STANDARD, RetryPolicy
+from hookpost.core.secrets import Secret
+
+SUCCESS = frozenset(range(200, 300))
+
+
+@dataclass(frozen=True, slots=True)
+class TcpAddress:
+    """A host (name, IPv4 or bare IPv6) and a port; port 0 asks the kernel for one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    """A UNIX socket's path."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+Address = TcpAddress | UnixAddress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestListener:
+    """Where events come in, and what one request may cost."""
+
+    address: Address = TcpAddress("127.0.0.1", 8480)
+    mode: int = 0o660  # of a UNIX socket
+    max_body: int = 1 << 20
+    header_timeout: float = 10.0
+    body_timeout: float = 10.0
+    max_connections: int = 1024
+    max_batch: int = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpsListener:
+    """Where Prometheus and people look."""
+
+    address: Address = TcpAddress("127.0.0.1", 8481)
+    mode: int = 0o660  # of a UNIX socket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminListener:
+    """Where the command line talks to the daemon: a UNIX socket only."""
+
+    address: UnixAddress
+    mode: int = 0o660
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """The three listeners."""
+
+    ingest: IngestListener = field(default_factory=IngestListener)
+    ops: OpsListener = field(default_factory=OpsListener)
+    admin: AdminListener
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """Where the outbox lives. `synchronous` is full or extra; `min_free` is bytes of disk."""
+
+    path: Path
+    synchronous: str = "full"
+    min_free: int = 256 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long finished and parked deliveries are kept, and how large the database may grow."""
+
+    delivered: float = 7 * 86400.0
+    dead: float = 30 * 86400.0
+    cancelled: float = 7 * 86400.0
+    parked: float = 14 * 86400.0
+    max_size: int = 10 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basic:
+    """HTTP Basic credentials: one name, several passwords while they rotate."""
+
+    username: str
+    passwords: tuple[Secret, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """A secret in a header of one's own."""
+
+    header: str
+    secrets: tuple[Secret, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Auth:
+    """How a publisher proves itself: every member that is set must pass; none set = unverified."""
+
+    bearer: tuple[Secret, ...] | None = None
+    basic: Basic | None = None
+    api_key: ApiKey | None = None
+
+
+Expression = Callable[[Mapping[str, Any]], Any]
+"""A compiled expression: a document in, a JSON value out; raises ValueError when it fails."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extractor:
+    """Where a raw source's event type or id comes from: exactly one is not None."""
+
+    header: str | None = None
+    value: str | None = None
+    expression: Expression | None = field(default=None, compare=False)
+    text: str | None = None  # the expression as written
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One publisher. `allow_from` None lets every address in; `dedup_window` None switches it off."""
+
+    name: str
+    path: str
+    auth: Auth = field(default_factory=Auth)
+    allow_from: tuple[IPv4Network | IPv6Network, ...] | None = None
+    allow_unix: bool = False
+    format: Format = Format.ENVELOPE
+    event_type: Extractor | None = None
+    event_id: Extractor | None = None
+    forward_headers: tuple[str, ...] = ()
+    dedup_window: float | None = 86400.0
+    rate_limit: RateLimit | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One receiver. `url` may hold a secret (`url_secret`): show it through `shown_url` only."""
+
+    name: str
+    url: str = field(repr=False)
+    url_secret: str | None = None
+    signing: tuple[Secret, ...] | None = None  # None: unsigned on purpose
+    headers: tuple[tuple[str, str], ...] = ()
+    success: frozenset[int] = SUCCESS
+    retry: RetryPolicy = STANDARD
+    rate_limit: RateLimit | None = None
+    circuit_breaker: BreakerPolicy | None = field(default_factory=BreakerPolicy)
+    egress: EgressPolicy = field(default_factory=EgressPolicy)
+    concurrency: int = 8
+    timeout: float = 3.0
+    keepalive: float = 1.5
+    max_pending: int = 1_000_000
+    on_remove: OnRemove = OnRemove.PARK
+    renamed_from: str | None = None
+    paused: bool = False
+    payload: Payload = Payload.AUTO
+
+    @property
+    def shown_url(self) -> str:
+        """The URL as it may be printed: without its query, or only the secret's name."""
+        if self.url_secret is not None:
+            return f"secret:{self.url_secret}"
+        return self.url.split("?", 1)[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """Which events of which sources go to which endpoints. `sources` None means all."""
+
+    name: str
+    sources: tuple[str, ...] | None = None
+    events: tuple[str, ...] = ("**",)
+    endpoints: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logging:
+    """level: debug info warning error; format: auto text json."""
+
+    level: str = "info"
+    format: str = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """One whole, valid configuration. `hash` covers the files' values and the secrets' bytes."""
+
+    path: Path
+    listen: Listen
+    storage: Storage
+    retention: Retention = field(default_factory=Retention)
+    secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
+    subscriptions: tuple[Subscription, ...] = ()
+    logging: Logging = field(default_factory=Logging)
+    hash: str = ""

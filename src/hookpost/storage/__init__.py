@@ -1,0 +1,1 @@
+"""Where events and deliveries are kept: one protocol, one backend a folder."""

@@ -1,0 +1,283 @@
+"""The outbox as everything above it sees it: the contract that each backend must keep.
+
+Nothing here or above knows SQL. Methods that are plain `def` never block: they enqueue, or read
+memory. The conformance suite in `tests/storage/` is run against every backend.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from hookpost.core.model import (
+    Attempt,
+    DeadReason,
+    Delivery,
+    DeliveryId,
+    EndpointId,
+    EndpointRecord,
+    Event,
+    OnRemove,
+    PutAnswer,
+    Settlement,
+    State,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointSpec:
+    """What the configuration says of an endpoint and the outbox must know."""
+
+    name: str
+    on_remove: OnRemove = OnRemove.PARK
+    paused: bool = False
+    max_pending: int = 1_000_000
+    renamed_from: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionLimits:
+    """Seconds that finished and parked deliveries are kept; bytes the whole file may take."""
+
+    delivered: float
+    dead: float
+    cancelled: float
+    parked: float
+    max_size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purged:
+    """What one housekeeping step did; `more` asks for another step soon.
+
+    `deliveries` maps (state, cause) to rows deleted, cause is "age" or "size"; `expired` maps an
+    endpoint's name to parked deliveries that became dead `removed`; `cancelled` likewise for
+    endpoints removed with on_remove: cancel.
+    """
+
+    deliveries: Mapping[tuple[State, str], int] = field(default_factory=dict)
+    events: int = 0
+    expired: Mapping[str, int] = field(default_factory=dict)
+    cancelled: Mapping[str, int] = field(default_factory=dict)
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageSizes:
+    """Bytes on disk: the database file, its write-ahead log, and what the file system has free."""
+
+    database: int
+    wal: int
+    free: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which deliveries a person means: by number, or by every condition that is not None.
+
+    `accepted_before` and `accepted_after` are UNIX seconds. `limit` bounds a bulk verb (None: all).
+    """
+
+    ids: tuple[DeliveryId, ...] | None = None
+    endpoint: str | None = None
+    source: str | None = None
+    event_id: str | None = None
+    event_type: str | None = None
+    states: frozenset[State] | None = None
+    reason: DeadReason | None = None
+    accepted_after: float | None = None
+    accepted_before: float | None = None
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryView:
+    """A delivery as shown: its state is the derived one. Times are UNIX seconds.
+
+    The `last_…` fields tell of the last attempt. `added_at` is when it became dead (or otherwise
+    final). `replayed_at` and the `replay_…` fields tell of the last replay, None before one.
+    """
+
+    id: DeliveryId
+    sequence: int
+    event_id: str
+    event_type: str
+    source: str
+    endpoint: str
+    state: State
+    reason: DeadReason | None
+    attempts: int
+    accepted_at: float
+    next_at: float | None
+    added_at: float | None
+    last_attempt_at: float | None
+    last_error: str | None
+    last_kind: str | None
+    last_status: int | None
+    replayed_at: float | None
+    last_replay_attempt: float | None
+    last_replay_error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryDetail:
+    """One delivery with its event and its recorded attempts, oldest first."""
+
+    view: DeliveryView
+    event: Event
+    attempts: Sequence[Attempt]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRecord:
+    """What is remembered of a source over restarts."""
+
+    name: str
+    accepted: int
+    duplicates: int
+    last_event_at: float | None
+
+
+class Outbox(Protocol):
+    """A durable store of events and deliveries.
+
+    Every method that changes something answers only after its COMMIT returned under
+    `synchronous` full; an OutboxError means that nothing of the call was stored.
+    """
+
+    # -- the road of an event ----------------------------------------------------------------
+
+    def put(self, event: Event, endpoints: Sequence[EndpointId]) -> Awaitable[PutAnswer]:
+        """Commit the event and one delivery for each endpoint, or answer Duplicate.
+
+        Concurrent puts and settlements share one transaction (group commit); one that fails
+        alone raises alone. A delivery beyond the endpoint's `max_pending` is stored dead
+        `overflow`; one for a removed endpoint is parked. Raises StorageFull (disk, file limit)
+        or StorageUnavailable (closing, too many waiting, failed for good). Cancelling the
+        awaitable does not undo the put.
+        """
+        ...
+
+    def put_many(
+        self, events: Sequence[tuple[Event, Sequence[EndpointId]]]
+    ) -> Awaitable[Sequence[PutAnswer]]:
+        """Commit a batch in one transaction: all of it, or OutboxError. Answers in order."""
+        ...
+
+    async def claim(self, endpoint: EndpointId, limit: int, now: float) -> Sequence[Delivery]:
+        """At most `limit` due deliveries, by due time, that nobody else holds; [] if none.
+
+        A claimed delivery is held until it is settled or released. Returns [] as well while too
+        many settlements wait for the disk: the doorbell rings when that is over.
+        """
+        ...
+
+    def next_due(self, endpoint: EndpointId) -> float | None:
+        """When the next unclaimed delivery is due (UNIX seconds; may be past), None: none known.
+
+        May be earlier than the truth (then `claim` answers [] and this moves on), never later.
+        """
+        ...
+
+    def release(self, deliveries: Sequence[Delivery]) -> None:
+        """Give claimed deliveries back unattempted: due again at once, nothing is counted."""
+        ...
+
+    def settle(self, settlement: Settlement) -> Awaitable[bool]:
+        """Commit what became of a claimed delivery; True once committed.
+
+        Rides in the next group commit, at the latest after a few milliseconds. Guarded: False
+        says that the delivery was no longer ours (its attempt is recorded all the same). A
+        settlement that the disk refuses is kept and tried again while the process lives; the
+        delivery stays claimed, so its attempt is not repeated. The returned awaitable may be
+        dropped.
+        """
+        ...
+
+    def watch(self, endpoint: EndpointId, doorbell: Callable[[], None] | None) -> None:
+        """Call `doorbell` on the loop whenever `claim` may have more to give; None: stop."""
+        ...
+
+    # -- endpoints ---------------------------------------------------------------------------
+
+    async def apply_endpoints(
+        self, specs: Sequence[EndpointSpec], now: float
+    ) -> Mapping[str, EndpointRecord]:
+        """Make the endpoint rows match a configuration, in one transaction; {name: record}.
+
+        New names are inserted, known ones updated, removed ones that return are revived (their
+        pending deliveries begin a new round), `renamed_from` renames a row once, rows that no
+        spec names are marked removed. `on_remove` dead or cancel is carried out by `purge` in
+        batches.
+        """
+        ...
+
+    def endpoint(self, endpoint: EndpointId) -> EndpointRecord:
+        """The record as last committed, with current counts."""
+        ...
+
+    def endpoints(self) -> Sequence[EndpointRecord]:
+        """All records, removed ones that still own deliveries included."""
+        ...
+
+    async def update_endpoint(
+        self, endpoint: EndpointId, now: float, **changes: Any
+    ) -> EndpointRecord:
+        """Change `paused_by_operator`, `gone`, `hold_until`, `breaker`, `tokens`, `tokens_at`.
+
+        Keeps the active clock (`suspended_since`, `suspended_seconds`) in step.
+        """
+        ...
+
+    def sources(self) -> Mapping[str, SourceRecord]:
+        """What is remembered of each source that ever sent."""
+        ...
+
+    # -- people ------------------------------------------------------------------------------
+
+    async def deliveries(
+        self, selection: Selection, *, before: DeliveryId | None = None, limit: int = 100
+    ) -> Sequence[DeliveryView]:
+        """A page of deliveries, newest first, with ids below `before`."""
+        ...
+
+    async def delivery(self, delivery: DeliveryId) -> DeliveryDetail:
+        """One delivery; NotFound."""
+        ...
+
+    async def count(self, selection: Selection) -> int:
+        """How many deliveries a selection means."""
+        ...
+
+    async def retry(self, selection: Selection, now: float, *, to: EndpointId | None = None) -> int:
+        """Make pending deliveries due now; with `to`, move parked ones to that endpoint.
+
+        Answers how many. A moved delivery counts as cancelled at the old endpoint and as replayed
+        at the new one.
+        """
+        ...
+
+    async def cancel(self, selection: Selection, now: float) -> int:
+        """Pending (not in flight), parked and dead deliveries become cancelled; how many."""
+        ...
+
+    async def replay(self, selection: Selection, now: float) -> int:
+        """Dead deliveries become pending in a new round, at the tail; how many."""
+        ...
+
+    async def purge_dead(self, selection: Selection) -> int:
+        """Delete dead letters; how many."""
+        ...
+
+    # -- housekeeping ------------------------------------------------------------------------
+
+    async def purge(self, limits: RetentionLimits, now: float) -> Purged:
+        """One small step of retention, of parked expiry and of `on_remove`; never stalls a put."""
+        ...
+
+    def sizes(self) -> StorageSizes:
+        """Bytes used and free."""
+        ...
+
+    async def close(self) -> None:
+        """Commit what waits, checkpoint, release the lock. Further calls raise."""
+        ...
