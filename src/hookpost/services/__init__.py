@@ -1,0 +1,1 @@
+"""The verbs: ingest, dispatch, reload, retention, operations."""

@@ -1,0 +1,25 @@
+"""One signed POST to one endpoint: the seam to the network.
+
+`Transport` is the protocol, `client.AiohttpTransport` the implementation. Everything that can
+happen on the way is an Outcome; nothing is raised but a cancellation.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from hookpost.core.model import Outcome
+
+
+class Transport(Protocol):
+    """One endpoint's own connections, resolver and limits; shared with no other endpoint."""
+
+    async def post(self, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> Outcome:
+        """POST once, inside the endpoint's timeout (name look-up to the answer's last byte).
+
+        Never follows a redirect, never retries, never raises but CancelledError.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close the idle connections at once and the busy ones as they finish."""
+        ...
