@@ -70,6 +70,14 @@ class StorageSizes:
     free: int
 
 
+@dataclass(frozen=True, slots=True)
+class PendingAge:
+    """Of an endpoint's pending deliveries: the earliest acceptance and the earliest due time."""
+
+    accepted_at: float
+    due_at: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
     """Which deliveries a person means: by number, or by every condition that is not None.
@@ -272,6 +280,13 @@ class Outbox(Protocol):
 
     async def purge(self, limits: RetentionLimits, now: float) -> Purged:
         """One small step of retention, of parked expiry and of `on_remove`; never stalls a put."""
+        ...
+
+    async def pending_ages(self) -> Mapping[EndpointId, PendingAge]:
+        """For each endpoint that has pending deliveries (in flight and parked included).
+
+        Reads an index from end to end: for a background refresh, not for a scrape.
+        """
         ...
 
     def sizes(self) -> StorageSizes:
