@@ -1,0 +1,231 @@
+"""What people ask for: look, retry, replay, cancel, purge, pause, resume.
+
+One set of verbs for the admin socket of a running daemon and for the database of a stopped one;
+everything answered is JSON-ready. Errors are NotFound and Conflict, with words for people.
+"""
+
+import difflib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from hookpost.clock import Clock
+from hookpost.core.errors import Conflict, NotFound
+from hookpost.core.model import DeliveryId, EndpointId, EndpointRecord, State
+from hookpost.core.settings import Endpoint
+from hookpost.services import views
+from hookpost.services.views import Shown
+from hookpost.storage.outbox import DeliveryView, Outbox, Selection
+
+log = logging.getLogger("hookpost.admin")
+
+PAGE = 100
+PAGE_MAX = 500
+OPEN = frozenset({State.PENDING, State.IN_FLIGHT, State.PARKED})
+DEAD = frozenset({State.DEAD})
+
+Live = Callable[[], Mapping[str, Mapping[str, Any]]]
+"""Each endpoint's live state: inFlight, breaker, heldBy, by name."""
+
+
+class Operations:
+    """The verbs over one outbox. `endpoints` and `live` are empty for a stopped daemon.
+
+    `changed` is told of an endpoint whose row a person has changed, after the commit.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        clock: Clock,
+        *,
+        endpoints: Callable[[], Mapping[str, Endpoint]] = dict,
+        live: Live = dict,
+        changed: Callable[[EndpointId], None] = lambda _: None,
+    ) -> None:
+        self._outbox = outbox
+        self._clock = clock
+        self._endpoints = endpoints
+        self._live = live
+        self._changed = changed
+
+    # -- looking ---------------------------------------------------------------------------
+
+    async def deliveries(self, selection: Selection, before: int | None, limit: int) -> Shown:
+        """A page of deliveries, newest first; `next` is the number to go on before."""
+        page = await self._page(selection, before, limit)
+        return _paged("deliveries", page, limit, views.shown_delivery)
+
+    async def delivery(self, number: int) -> Shown:
+        """One delivery with its event and attempts."""
+        return views.shown_detail(await self._outbox.delivery(DeliveryId(number)))
+
+    async def dead_letters(self, selection: Selection, before: int | None, limit: int) -> Shown:
+        """A page of dead letters, newest first."""
+        page = await self._page(replace(selection, states=DEAD), before, limit)
+        return _paged("deadLetters", page, limit, views.shown_dead_letter_line)
+
+    async def dead_letter(self, number: int) -> Shown:
+        """One dead letter, or one that was and has been replayed."""
+        detail = await self._outbox.delivery(DeliveryId(number))
+        view = detail.view
+        if view.state is not State.DEAD and view.replayed_at is None:
+            raise NotFound(
+                f"delivery {number} is no dead letter but {view.state}; "
+                f"see: hookpost deliveries show {number}"
+            )
+        event = views.shown_event(detail.event, sequence=view.sequence, body=True)
+        shown = views.shown_dead_letter(view, event)
+        shown["recordedAttempts"] = [views.shown_attempt(attempt) for attempt in detail.attempts]
+        return shown
+
+    def endpoints(self) -> Shown:
+        """Every endpoint, removed ones that still own deliveries included."""
+        live = self._live()
+        settings = self._endpoints()
+        records = sorted(self._outbox.endpoints(), key=lambda record: record.name)
+        shown = [
+            views.shown_endpoint(record, settings.get(record.name), live.get(record.name, {}))
+            for record in records
+        ]
+        return {"endpoints": shown}
+
+    def endpoint(self, name: str) -> Shown:
+        """One endpoint with the settings that shape its traffic."""
+        record = self._record(name)
+        settings = self._endpoints().get(name)
+        shown = views.shown_endpoint(record, settings, self._live().get(name, {}))
+        if settings is not None:
+            limit = settings.rate_limit
+            shown["settings"] = {
+                "payload": settings.payload.value,
+                "concurrency": settings.concurrency,
+                "timeout": settings.timeout,
+                "rate": limit.rate if limit else None,
+                "burst": limit.burst if limit else None,
+                "maxPending": settings.max_pending,
+                "egress": settings.egress.name,
+                "signingKeys": [secret.name for secret in settings.signing or ()],
+            }
+        return shown
+
+    # -- changing --------------------------------------------------------------------------
+
+    async def retry(self, selection: Selection, *, to: str | None, dry_run: bool) -> Shown:
+        """Pending deliveries become due now; with `to`, parked ones move to that endpoint."""
+        target = None
+        wanted = {State.PENDING}
+        if to is not None:
+            record = self._record(to)
+            if record.removed_at is not None:
+                raise Conflict(f"endpoint {to} is not in the configuration: nothing can move there")
+            target = record.id
+            wanted = {State.PARKED}
+        selection = _narrowed(selection, frozenset(wanted))
+        if dry_run:
+            return await self._counted(selection, "retried")
+        number = await self._outbox.retry(selection, self._clock.now(), to=target)
+        return _done("deliveries.retried", selection, "retried", number)
+
+    async def cancel(self, selection: Selection, *, dry_run: bool) -> Shown:
+        """Pending, parked and dead deliveries become cancelled; those in flight do not."""
+        selection = _narrowed(selection, frozenset({State.PENDING, State.PARKED, State.DEAD}))
+        if dry_run:
+            return await self._counted(selection, "cancelled")
+        number = await self._outbox.cancel(selection, self._clock.now())
+        return _done("deliveries.cancelled", selection, "cancelled", number)
+
+    async def replay(self, selection: Selection, *, dry_run: bool) -> Shown:
+        """Dead letters become pending in a new round."""
+        if dry_run:
+            return await self._counted(replace(selection, states=DEAD), "replayed")
+        selection = _narrowed(selection, DEAD)
+        number = await self._outbox.replay(selection, self._clock.now())
+        return _done("dead_letters.replayed", selection, "replayed", number)
+
+    async def purge(self, selection: Selection, *, dry_run: bool) -> Shown:
+        """Delete dead letters for good."""
+        if dry_run:
+            return await self._counted(replace(selection, states=DEAD), "purged")
+        selection = _narrowed(selection, DEAD)
+        number = await self._outbox.purge_dead(selection)
+        return _done("dead_letters.purged", selection, "purged", number)
+
+    async def pause(self, name: str) -> Shown:
+        """Hold an endpoint's deliveries until a person resumes it."""
+        record = self._active(name)
+        await self._outbox.update_endpoint(record.id, self._clock.now(), paused_by_operator=True)
+        self._changed(record.id)
+        log.info("endpoint.paused", extra={"fields": {"endpoint": name, "by": "operator"}})
+        return self.endpoint(name)
+
+    async def resume(self, name: str) -> Shown:
+        """Undo a person's pause and a 410; what the file pauses stays paused, and is said."""
+        record = self._active(name)
+        await self._outbox.update_endpoint(
+            record.id, self._clock.now(), paused_by_operator=False, gone=False
+        )
+        self._changed(record.id)
+        log.info("endpoint.resumed", extra={"fields": {"endpoint": name, "by": "operator"}})
+        return self.endpoint(name)
+
+    # -- inside ----------------------------------------------------------------------------
+
+    async def _page(
+        self, selection: Selection, before: int | None, limit: int
+    ) -> Sequence[DeliveryView]:
+        if not 1 <= limit <= PAGE_MAX:
+            raise Conflict(f"limit {limit} is not between 1 and {PAGE_MAX}")
+        self._known(selection)
+        at = DeliveryId(before) if before is not None else None
+        return await self._outbox.deliveries(selection, before=at, limit=limit)
+
+    async def _counted(self, selection: Selection, verb: str) -> Shown:
+        self._known(selection)
+        number = await self._outbox.count(selection)
+        if selection.limit is not None:
+            number = min(number, selection.limit)
+        return {verb: number, "dryRun": True}
+
+    def _known(self, selection: Selection) -> None:
+        if selection.endpoint is not None:
+            self._record(selection.endpoint)
+
+    def _record(self, name: str) -> EndpointRecord:
+        records = {record.name: record for record in self._outbox.endpoints()}
+        if name in records:
+            return records[name]
+        near = difflib.get_close_matches(name, records, n=1)
+        hint = f'; did you mean "{near[0]}"?' if near else ""
+        raise NotFound(f"no endpoint named {name}{hint}")
+
+    def _active(self, name: str) -> EndpointRecord:
+        record = self._record(name)
+        if record.removed_at is not None:
+            raise Conflict(f"endpoint {name} is not in the configuration any more")
+        return record
+
+
+def _narrowed(selection: Selection, states: frozenset[State]) -> Selection:
+    """Only the states that the verb applies to; named numbers are left to the outbox to judge."""
+    if selection.ids is not None:
+        return selection
+    wanted = states & selection.states if selection.states is not None else states
+    if not wanted:
+        raise Conflict(f"this verb applies to {', '.join(sorted(states))} deliveries only")
+    return replace(selection, states=wanted)
+
+
+def _paged(
+    key: str, page: Sequence[DeliveryView], limit: int, shown: Callable[[DeliveryView], Shown]
+) -> Shown:
+    return {
+        key: [shown(view) for view in page],
+        "next": page[-1].id if len(page) == limit else None,
+    }
+
+
+def _done(event: str, selection: Selection, verb: str, number: int) -> Shown:
+    log.info(event, extra={"fields": {"count": number, "endpoint": selection.endpoint}})
+    return {verb: number, "dryRun": False}
