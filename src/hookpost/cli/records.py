@@ -1,0 +1,235 @@
+"""`deliveries`, `dead-letters` and `endpoints`: looking at records and changing them."""
+
+import argparse
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+from hookpost.cli import exits, output
+from hookpost.cli.client import AdminClient, Failure, path_of
+
+DELIVERY_COLUMNS = (
+    "id", "state", "reason", "endpoint", "eventType", "eventId", "attempts", "acceptedAt",
+    "nextAt", "error.message",
+)  # fmt: skip
+DEAD_COLUMNS = (
+    "id", "endpoint", "reason", "originalEvent.eventType", "originalEvent.eventId", "attempts",
+    "addedAt", "error.kind", "error.message",
+)  # fmt: skip
+ENDPOINT_COLUMNS = (
+    "name", "state", "pausedBy", "heldBy", "breaker", "pending", "inFlight", "parked",
+    "deadLetters", "delivered", "url",
+)  # fmt: skip
+PAGE = 100
+
+
+class Verbs(Protocol):
+    """Where the verbs go: a running daemon, or the database of a stopped one."""
+
+    def get(self, path: str, **query: object) -> dict[str, Any]:
+        """Look."""
+        ...
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Change."""
+        ...
+
+
+def add_selection(parser: argparse.ArgumentParser, *, states: bool) -> None:
+    """The options that select deliveries."""
+    parser.add_argument("--endpoint", metavar="NAME", help="owed to this endpoint")
+    parser.add_argument("--source", metavar="NAME", help="accepted from this source")
+    parser.add_argument("--event", metavar="ID", help="of this event id")
+    parser.add_argument("--type", metavar="TYPE", help="of this event type")
+    parser.add_argument("--reason", metavar="REASON", help="dead for this reason")
+    parser.add_argument("--after", metavar="TIME", help="accepted at or after (RFC 3339)")
+    parser.add_argument("--before", metavar="TIME", help="accepted before (RFC 3339)")
+    if states:
+        parser.add_argument("--state", metavar="STATE", help="in this state (comma-separated)")
+
+
+def selection(args: argparse.Namespace) -> dict[str, Any]:
+    """The options as the admin socket takes them; only those that were given."""
+    given: dict[str, Any] = {
+        "endpoint": args.endpoint,
+        "source": args.source,
+        "eventId": args.event,
+        "eventType": args.type,
+        "reason": args.reason,
+        "acceptedAfter": _moment(args.after),
+        "acceptedBefore": _moment(args.before),
+    }
+    states = getattr(args, "state", None)
+    if states is not None:
+        given["states"] = states.split(",")
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _moment(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text))
+    except ValueError:
+        raise Failure(f"{text!r} is no RFC 3339 time", exits.USAGE) from None
+    if at.tzinfo is None:
+        raise Failure(f"{text!r} has no offset: append Z or +00:00", exits.USAGE)
+    return at.timestamp()
+
+
+def list_pages(verbs: Verbs, path: str, key: str, args: argparse.Namespace) -> list[Any]:
+    """Pages of a list up to `--limit` records, newest first."""
+    query = selection(args)
+    if "states" in query:
+        query["states"] = ",".join(query["states"])
+    found: list[Any] = []
+    before = None
+    while len(found) < args.limit:
+        page = verbs.get(path, before=before, limit=min(PAGE, args.limit - len(found)), **query)
+        found += page[key]
+        before = page["next"]
+        if before is None:
+            break
+    return found
+
+
+def change(verbs: Verbs, path: str, verb: str, args: argparse.Namespace, **more: Any) -> int:
+    """A verb over deliveries given by number or by options; asks first when it is in bulk."""
+    body: dict[str, Any] = selection(args)
+    body.update({key: value for key, value in more.items() if value is not None})
+    if args.ids:
+        if set(body) - {"to"}:
+            raise Failure("give numbers or options, not both", exits.USAGE)
+        body["ids"] = args.ids
+    elif not args.all and not set(body) - {"to"}:
+        raise Failure("which ones? Give numbers, options such as --endpoint, or --all", exits.USAGE)
+    number = verbs.post(path, {**body, "dryRun": True})[verb]
+    if args.dry_run:
+        return _told(number, f"would be {verb}", args)
+    if not args.ids and number:
+        word = verb.capitalize()
+        question = f"{word}: {number} deliveries. Go on?"
+        if not output.confirmed(question, yes=args.yes):
+            return exits.NEGATIVE
+    if not args.ids and not number:
+        return _told(0, verb, args)
+    return _told(verbs.post(path, body)[verb], verb, args)
+
+
+def _told(number: int, words: str, args: argparse.Namespace) -> int:
+    if args.output == "table":
+        print(f"{number} {words}")
+    else:
+        output.record({"count": number, "verb": words}, args.output)
+    return exits.OK if number else exits.NEGATIVE
+
+
+def deliveries(verbs: Verbs, args: argparse.Namespace) -> int:
+    """`deliveries list|show|retry|cancel`."""
+    match args.verb:
+        case "list":
+            found = list_pages(verbs, "/deliveries", "deliveries", args)
+            output.rows(found, DELIVERY_COLUMNS, args.output)
+            return exits.OK
+        case "show":
+            output.record(verbs.get(path_of("deliveries", args.id)), args.output)
+            return exits.OK
+        case "retry":
+            return change(verbs, "/deliveries/retry", "retried", args, to=args.to)
+        case _:
+            return change(verbs, "/deliveries/cancel", "cancelled", args)
+
+
+def dead_letters(verbs: Verbs, args: argparse.Namespace) -> int:
+    """`dead-letters list|show|replay|purge`."""
+    match args.verb:
+        case "list":
+            found = list_pages(verbs, "/dead-letters", "deadLetters", args)
+            output.rows(found, DEAD_COLUMNS, args.output)
+            return exits.OK
+        case "show":
+            output.record(verbs.get(path_of("dead-letters", args.id)), args.output)
+            return exits.OK
+        case "replay":
+            return change(verbs, "/dead-letters/replay", "replayed", args)
+        case _:
+            return change(verbs, "/dead-letters/purge", "purged", args)
+
+
+def endpoints(client: AdminClient, args: argparse.Namespace) -> int:
+    """`endpoints list|show|pause|resume`."""
+    match args.verb:
+        case "list":
+            output.rows(client.get("/endpoints")["endpoints"], ENDPOINT_COLUMNS, args.output)
+            return exits.OK
+        case "show":
+            output.record(client.get(path_of("endpoints", args.name)), args.output)
+            return exits.OK
+        case verb:
+            shown = client.post(path_of("endpoints", args.name, verb))
+            if args.output != "table":
+                output.record(shown, args.output)
+            elif verb == "resume" and shown["state"] == "paused":
+                print(f"{args.name} stays paused: the configuration says `paused: true`")
+                return exits.NEGATIVE
+            else:
+                print(f"{args.name} is {shown['state']}")
+            return exits.OK
+
+
+Parser = argparse.ArgumentParser
+Run = Callable[[Verbs, argparse.Namespace], int]
+
+
+def add_parsers(subparsers: Any, common: Parser) -> None:
+    """The three groups' arguments."""
+    _add_deliveries(subparsers, common)
+    _add_dead_letters(subparsers, common)
+    group = subparsers.add_parser("endpoints", help="endpoints and what they owe")
+    verbs = group.add_subparsers(dest="verb", required=True, metavar="VERB")
+    verbs.add_parser("list", parents=[common], help="all endpoints")
+    for verb, words in (
+        ("show", "one endpoint"),
+        ("pause", "hold its deliveries until it is resumed"),
+        ("resume", "undo a pause, or a 410's"),
+    ):
+        parser = verbs.add_parser(verb, parents=[common], help=words)
+        parser.add_argument("name", metavar="NAME")
+
+
+def _add_deliveries(subparsers: Any, common: Parser) -> None:
+    group = subparsers.add_parser("deliveries", help="what is owed, and what became of it")
+    verbs = group.add_subparsers(dest="verb", required=True, metavar="VERB")
+    _add_list(verbs, common, "deliveries, newest first", states=True)
+    show = verbs.add_parser("show", parents=[common], help="one, with its event and attempts")
+    show.add_argument("id", type=int, metavar="NUMBER")
+    retry = _add_change(verbs, common, "retry", "make pending deliveries due now", states=True)
+    retry.add_argument("--to", metavar="ENDPOINT", help="move parked deliveries to this endpoint")
+    _add_change(verbs, common, "cancel", "give deliveries up", states=True)
+
+
+def _add_dead_letters(subparsers: Any, common: Parser) -> None:
+    group = subparsers.add_parser("dead-letters", help="deliveries that were given up")
+    verbs = group.add_subparsers(dest="verb", required=True, metavar="VERB")
+    _add_list(verbs, common, "dead letters, newest first", states=False)
+    show = verbs.add_parser("show", parents=[common], help="one, with its event and attempts")
+    show.add_argument("id", type=int, metavar="NUMBER")
+    _add_change(verbs, common, "replay", "deliver again, in a new round", states=False)
+    _add_change(verbs, common, "purge", "delete for good", states=False)
+
+
+def _add_list(verbs: Any, common: Parser, words: str, *, states: bool) -> None:
+    parser = verbs.add_parser("list", parents=[common], help=words)
+    add_selection(parser, states=states)
+    parser.add_argument("--limit", type=int, default=PAGE, metavar="N", help="at most N records")
+
+
+def _add_change(verbs: Any, common: Parser, verb: str, words: str, *, states: bool) -> Parser:
+    parser: Parser = verbs.add_parser(verb, parents=[common], help=words)
+    parser.add_argument("ids", nargs="*", type=int, metavar="NUMBER")
+    add_selection(parser, states=states)
+    parser.add_argument("--all", action="store_true", help="all that the verb applies to")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--dry-run", action="store_true", help="only say how many")
+    return parser

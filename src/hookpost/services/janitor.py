@@ -1,0 +1,118 @@
+"""Housekeeping in the background: retention, free space, and the gauges too dear for a scrape."""
+
+import logging
+from collections.abc import Mapping
+from typing import Protocol
+
+from hookpost.clock import Clock
+from hookpost.core.errors import OutboxError
+from hookpost.core.model import EndpointId
+from hookpost.core.settings import Config
+from hookpost.services.health import Health
+from hookpost.services.snapshot import Current
+from hookpost.storage.outbox import Outbox, PendingAge, Purged, RetentionLimits, StorageSizes
+
+log = logging.getLogger("hookpost.janitor")
+
+LOOK_EVERY = 5.0  # seconds between two looks at the disk
+PURGE_EVERY = 10.0  # seconds between two rounds of retention when nothing is left over
+PURGE_PAUSE = 0.02  # seconds between two steps of one round: puts come first
+AGES_EVERY = 15.0
+ENOUGH_AGAIN = 1.1  # free space must exceed min_free by this much before ingest opens again
+
+
+class Observer(Protocol):
+    """Who counts what retention removed."""
+
+    def purged(self, kind: str, cause: str, n: int = 1) -> None:
+        """`n` rows of a kind (delivery state, or event) went for a cause (age, size, parked)."""
+        ...
+
+
+def retention_limits(config: Config) -> RetentionLimits:
+    """The configuration's retention, as the outbox takes it."""
+    keep = config.retention
+    return RetentionLimits(
+        delivered=keep.delivered,
+        dead=keep.dead,
+        cancelled=keep.cancelled,
+        parked=keep.parked,
+        max_size=keep.max_size,
+    )
+
+
+class Janitor:
+    """Three loops over one outbox. Each step can be driven alone."""
+
+    def __init__(
+        self, current: Current, outbox: Outbox, health: Health, observer: Observer, clock: Clock
+    ) -> None:
+        self._current = current
+        self._outbox = outbox
+        self._health = health
+        self._observer = observer
+        self._clock = clock
+        self.ages: Mapping[EndpointId, PendingAge] = {}
+
+    async def watch_space(self) -> None:
+        """Look at the disk every few seconds, for ever."""
+        while True:
+            self.look()
+            await self._clock.sleep(LOOK_EVERY)
+
+    async def retain(self) -> None:
+        """Purge in small steps, for ever."""
+        while True:
+            try:
+                more = await self.purge_step()
+            except OutboxError as error:
+                log.warning("retention.failed", extra={"fields": {"error": str(error)}})
+                more = False
+            await self._clock.sleep(PURGE_PAUSE if more else PURGE_EVERY)
+
+    async def refresh_ages(self) -> None:
+        """Keep the age gauges fresh, for ever."""
+        while True:
+            try:
+                self.ages = await self._outbox.pending_ages()
+            except OutboxError as error:
+                log.warning("ages.failed", extra={"fields": {"error": str(error)}})
+            await self._clock.sleep(AGES_EVERY)
+
+    def look(self) -> None:
+        """Judge the disk once: closes ingest below min_free or at max_size, opens it again."""
+        sizes = self._outbox.sizes()
+        low = self._is_low(sizes, self._current.snapshot.config)
+        if low == self._health.storage_low:
+            return
+        self._health.storage_low = low
+        fields = {"free": sizes.free, "database": sizes.database, "wal": sizes.wal}
+        if low:
+            log.error("storage.low", extra={"fields": fields})
+        else:
+            log.warning("storage.recovered", extra={"fields": fields})
+
+    def _is_low(self, sizes: StorageSizes, config: Config) -> bool:
+        wanted = config.storage.min_free * (ENOUGH_AGAIN if self._health.storage_low else 1.0)
+        return sizes.free < wanted or sizes.database >= config.retention.max_size
+
+    async def purge_step(self) -> bool:
+        """One step of retention; True when there is more to do soon."""
+        limits = retention_limits(self._current.snapshot.config)
+        purged = await self._outbox.purge(limits, self._clock.now())
+        self._count(purged)
+        return purged.more
+
+    def _count(self, purged: Purged) -> None:
+        for (state, cause), number in purged.deliveries.items():
+            self._observer.purged(state.value, cause, number)
+        if purged.events:
+            self._observer.purged("event", "age", purged.events)
+        for endpoint, number in purged.expired.items():
+            fields = {"endpoint": endpoint, "deliveries": number, "reason": "removed"}
+            log.warning("deliveries.dead", extra={"fields": fields})
+        for endpoint, number in purged.cancelled.items():
+            log.info(
+                "deliveries.cancelled",
+                extra={"fields": {"endpoint": endpoint, "count": number, "by": "on_remove"}},
+            )

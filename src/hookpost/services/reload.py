@@ -1,0 +1,242 @@
+"""Reload: everything that can fail comes first and touches nothing; then one assignment.
+
+read → parse → schema → semantics → secrets → compile → endpoint rows (one transaction) → commit →
+retire. A mistake, a restart-only key or a storage error before the commit changes nothing. Reloads
+that are asked for while one runs are answered by one more, together.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from hookpost.clock import Clock
+from hookpost.config import Diagnostic, Loaded, restart_only_changes
+from hookpost.core.errors import OutboxError
+from hookpost.core.model import EndpointRecord
+from hookpost.core.routing import Routes
+from hookpost.core.settings import Config
+from hookpost.services.snapshot import Current, Snapshot
+from hookpost.storage.outbox import EndpointSpec, Outbox
+
+log = logging.getLogger("hookpost.reload")
+
+
+class Verdict(StrEnum):
+    """How a reload ended; a metric label."""
+
+    APPLIED = "applied"
+    UNCHANGED = "unchanged"
+    INVALID = "invalid"
+    RESTART_REQUIRED = "restart_required"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a reload came to: `changes` are lines for people, `mistakes` rendered diagnostics."""
+
+    verdict: Verdict
+    old_hash: str
+    new_hash: str
+    changes: Sequence[str] = ()
+    mistakes: Sequence[str] = ()
+    warnings: Sequence[str] = field(default=())
+
+    def shown(self) -> dict[str, Any]:
+        """The report as the admin socket answers it."""
+        return {
+            "result": self.verdict.value,
+            "oldHash": self.old_hash,
+            "newHash": self.new_hash,
+            "changes": list(self.changes),
+            "mistakes": list(self.mistakes),
+            "warnings": list(self.warnings),
+        }
+
+
+class Part(Protocol):
+    """Something that lives by the configuration; `apply` cannot fail."""
+
+    def apply(self, snapshot: Snapshot) -> None:
+        """See the new snapshot from now on."""
+        ...
+
+
+class Observer(Protocol):
+    """Who counts reloads."""
+
+    def reloaded(self, result: str, config_hash: str, at: float) -> None:
+        """One reload ended; `config_hash` is the one now in force."""
+        ...
+
+
+def endpoint_specs(config: Config) -> list[EndpointSpec]:
+    """What the outbox must know of a configuration's endpoints."""
+    return [
+        EndpointSpec(
+            name=endpoint.name,
+            on_remove=endpoint.on_remove,
+            paused=endpoint.paused,
+            max_pending=endpoint.max_pending,
+            renamed_from=endpoint.renamed_from,
+        )
+        for endpoint in config.endpoints.values()
+    ]
+
+
+def snapshot_of(config: Config, records: Mapping[str, EndpointRecord]) -> Snapshot:
+    """A configuration with its endpoint rows and compiled routes."""
+    return Snapshot(
+        config=config,
+        endpoint_ids={name: record.id for name, record in records.items()},
+        routes=Routes(config.subscriptions),
+    )
+
+
+class Reloader:
+    """Reloads one daemon's configuration, one at a time."""
+
+    def __init__(
+        self,
+        current: Current,
+        load: Callable[[], Loaded],
+        outbox: Outbox,
+        parts: Sequence[Part],
+        observer: Observer,
+        clock: Clock,
+    ) -> None:
+        self._current = current
+        self._load = load
+        self._outbox = outbox
+        self._parts = parts
+        self._observer = observer
+        self._clock = clock
+        self._running = asyncio.Lock()
+        self._waiting: asyncio.Task[Report] | None = None
+
+    async def reload(self) -> Report:
+        """Reload once; callers that come while one runs share the next."""
+        if self._waiting is None:
+            self._waiting = asyncio.create_task(self._next())
+        return await asyncio.shield(self._waiting)
+
+    async def _next(self) -> Report:
+        async with self._running:
+            self._waiting = None
+            return await self._reload()
+
+    async def _reload(self) -> Report:
+        old = self._current.snapshot.config
+        started = self._clock.monotonic()
+        loaded = await asyncio.to_thread(self._load)
+        report = await self._judged(old, loaded)
+        took = round(self._clock.monotonic() - started, 3)
+        in_force = self._current.snapshot.config.hash
+        self._observer.reloaded(report.verdict.value, in_force, self._clock.wall())
+        _log(report, took)
+        return report
+
+    async def _judged(self, old: Config, loaded: Loaded) -> Report:
+        config = loaded.config
+        warnings = [mistake.render() for mistake in loaded.warnings]
+        if config is None:
+            return self._refused(old, loaded.errors)
+        keys = restart_only_changes(old, config)
+        if keys:
+            return Report(
+                verdict=Verdict.RESTART_REQUIRED,
+                old_hash=old.hash,
+                new_hash=config.hash,
+                mistakes=[
+                    f"{key} changes only with a restart; nothing was applied" for key in keys
+                ],
+                warnings=warnings,
+            )
+        if config.hash == old.hash:
+            return Report(
+                verdict=Verdict.UNCHANGED, old_hash=old.hash, new_hash=old.hash, warnings=warnings
+            )
+        try:
+            records = await self._outbox.apply_endpoints(endpoint_specs(config), self._clock.now())
+        except OutboxError as error:
+            return Report(
+                verdict=Verdict.ERROR,
+                old_hash=old.hash,
+                new_hash=config.hash,
+                mistakes=[f"the endpoints could not be stored: {error}; nothing was applied"],
+            )
+        self._apply(snapshot_of(config, records))
+        return Report(
+            verdict=Verdict.APPLIED,
+            old_hash=old.hash,
+            new_hash=config.hash,
+            changes=changes(old, config),
+            warnings=warnings,
+        )
+
+    def _refused(self, old: Config, errors: Sequence[Diagnostic]) -> Report:
+        return Report(
+            verdict=Verdict.INVALID,
+            old_hash=old.hash,
+            new_hash=old.hash,
+            mistakes=[mistake.render() for mistake in errors],
+        )
+
+    def _apply(self, snapshot: Snapshot) -> None:
+        self._current.snapshot = snapshot
+        for part in self._parts:
+            part.apply(snapshot)
+
+
+def changes(old: Config, new: Config) -> list[str]:
+    """What differs, a line each: `endpoints.crm: changed`."""
+    lines = []
+    for kind, before, after in (
+        ("sources", old.sources, new.sources),
+        ("endpoints", old.endpoints, new.endpoints),
+        ("subscriptions", _by_name(old), _by_name(new)),
+        ("secrets", old.secrets, new.secrets),
+    ):
+        assert isinstance(before, Mapping)  # noqa: S101 - tells mypy what the four have in common
+        lines += _differences(kind, before, after)
+    for kind in ("retention", "listen", "logging"):
+        if getattr(old, kind) != getattr(new, kind):
+            lines.append(f"{kind}: changed")
+    return lines
+
+
+def _differences(kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    lines = [f"{kind}.{name}: removed" for name in before if name not in after]
+    for name, value in after.items():
+        if name not in before:
+            lines.append(f"{kind}.{name}: added")
+        elif before[name] != value:
+            lines.append(f"{kind}.{name}: changed")
+    return lines
+
+
+def _by_name(config: Config) -> dict[str, Any]:
+    return {subscription.name: subscription for subscription in config.subscriptions}
+
+
+def _log(report: Report, seconds: float) -> None:
+    fields: dict[str, Any] = {
+        "result": report.verdict.value,
+        "old_hash": report.old_hash,
+        "new_hash": report.new_hash,
+        "seconds": seconds,
+    }
+    if report.verdict in (Verdict.APPLIED, Verdict.UNCHANGED):
+        fields["changes"] = len(report.changes)
+        log.info("config.reloaded", extra={"fields": fields})
+        for change in report.changes:
+            log.info("config.changed", extra={"fields": {"change": change}})
+    else:
+        log.error("config.rejected", extra={"fields": {**fields, "mistakes": len(report.mistakes)}})
+        for mistake in report.mistakes:
+            log.error("config.mistake", extra={"fields": {"mistake": mistake}})
+    for warning in report.warnings:
+        log.warning("config.warning", extra={"fields": {"warning": warning}})
