@@ -1,0 +1,139 @@
+"""The command line: arguments, and which file does what. Imports what a command needs, no more."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hookpost import __version__
+from hookpost.cli import check, config, exits, listen, live, output, records, secrets, send
+from hookpost.cli.client import AdminClient, Failure
+from hookpost.cli.records import Verbs
+
+DEFAULT_CONFIG = "/etc/hookpost/gateway.yaml"
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, but with the exit code of sysexits."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(exits.USAGE, f"{self.prog}: error: {message}\n")
+
+
+def main(arguments: Sequence[str], *, hangup_was_asked: Callable[[], bool]) -> int:
+    """Run one command; the exit code."""
+    args = _parser().parse_args(arguments)
+    try:
+        return _run(args, hangup_was_asked)
+    except Failure as failure:
+        output.say(f"hookpost: {failure}")
+        return failure.code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.OK
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(args: argparse.Namespace, hangup_was_asked: Callable[[], bool]) -> int:
+    match args.command:
+        case "run":
+            from hookpost.daemon.run import run
+
+            return run(
+                args.config,
+                log_level=args.log_level,
+                log_format=args.log_format,
+                grace=args.grace,
+                hangup_was_asked=hangup_was_asked,
+            )
+        case "reload":
+            return live.reload(AdminClient(_socket(args), args.timeout), args)
+        case "status":
+            return live.status(AdminClient(_socket(args)), args)
+        case "endpoints":
+            return records.endpoints(AdminClient(_socket(args)), args)
+        case "deliveries":
+            return records.deliveries(_verbs(args), args)
+        case "dead-letters":
+            return records.dead_letters(_verbs(args), args)
+        case _:
+            command: Callable[[argparse.Namespace], int] = args.run
+            return command(args)
+
+
+def _socket(args: argparse.Namespace) -> Path:
+    """The admin socket: the option, the environment, else a lenient read of the file."""
+    if args.socket is not None:
+        return Path(args.socket)
+    if os.environ.get("HOOKPOST_SOCKET"):
+        return Path(os.environ["HOOKPOST_SOCKET"])
+    from hookpost.config import lenient_admin_socket
+
+    found = lenient_admin_socket(args.config)
+    if found is None:
+        raise Failure(
+            f"{args.config} cannot be read, so the admin socket is unknown; "
+            "give --config FILE or --socket PATH",
+            exits.NO_INPUT,
+        )
+    return found
+
+
+def _verbs(args: argparse.Namespace) -> Verbs:
+    """A running daemon where there is one; else the database that the configuration names."""
+    client = AdminClient(_socket(args))
+    try:
+        client.get("/status")
+        return client
+    except Failure as failure:
+        if failure.code != exits.UNAVAILABLE:
+            raise
+        unreachable = failure
+    from hookpost.cli.offline import Offline
+    from hookpost.config import lenient_database
+
+    database = lenient_database(args.config)
+    if database is None:
+        raise unreachable
+    output.say(f"hookpost: no daemon is running; working on {database}")
+    return Offline(database)
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "-c", "--config", type=Path, metavar="FILE",
+        default=Path(os.environ.get("HOOKPOST_CONFIG") or DEFAULT_CONFIG),
+        help=f"the configuration (HOOKPOST_CONFIG; {DEFAULT_CONFIG})",
+    )  # fmt: skip
+    common.add_argument("--socket", metavar="PATH", help="the admin socket (HOOKPOST_SOCKET)")
+    common.add_argument(
+        "-o", "--output", choices=output.FORMATS, default="table", help="how to print data"
+    )
+    parser = _Parser(prog="hookpost", description="A webhook gateway daemon.")
+    parser.add_argument("--version", action="version", version=f"hookpost {__version__}")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", parser_class=_Parser
+    )
+    _add_run(commands, common)
+    reload = commands.add_parser("reload", parents=[common], help="reload and print the verdict")
+    reload.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS")
+    commands.add_parser("status", parents=[common], help="what the daemon says of itself")
+    records.add_parsers(commands, common)
+    for module in (check, config, send, listen, secrets):
+        module.add_parser(commands, common)
+    return parser
+
+
+def _add_run(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser("run", parents=[common], help="run the gateway")
+    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
+    parser.add_argument("--log-format", choices=("auto", "text", "json"))
+    parser.add_argument(
+        "--grace", type=float, default=20.0, metavar="SECONDS",
+        help="how long attempts in flight may take at SIGTERM",
+    )  # fmt: skip
