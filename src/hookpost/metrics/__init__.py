@@ -1,0 +1,39 @@
+"""What is counted and what Prometheus is told.
+
+`Metrics` takes the verbs (`accepted`, `attempted`, `reloaded`, …); plain integers kept by
+`series` make a verb cost well under a microsecond, and `families` turns them into samples
+when somebody scrapes. Verbs and scrapes belong on the event loop's thread; the only verbs that
+another thread may call are `storage` and `storage_error`.
+"""
+
+from hookpost.metrics.looplag import LoopLag
+from hookpost.metrics.readings import Backlog, EndpointState, Readings, Sizes
+from hookpost.metrics.registry import CONTENT_TYPE, Metrics
+from hookpost.metrics.series import (
+    BREAKER_STATES,
+    REJECTIONS,
+    RELOADS,
+    STORAGE_OPERATIONS,
+    THROTTLES,
+    UNKNOWN_SOURCE,
+    EndpointMetrics,
+    SourceMetrics,
+)
+
+__all__ = [
+    "BREAKER_STATES",
+    "CONTENT_TYPE",
+    "REJECTIONS",
+    "RELOADS",
+    "STORAGE_OPERATIONS",
+    "THROTTLES",
+    "UNKNOWN_SOURCE",
+    "Backlog",
+    "EndpointMetrics",
+    "EndpointState",
+    "LoopLag",
+    "Metrics",
+    "Readings",
+    "Sizes",
+    "SourceMetrics",
+]

@@ -1,0 +1,198 @@
+"""The hot series: plain integers and lists, one object for each source and endpoint.
+
+Label values are the closed sets below. A verb handed anything else raises KeyError: a label that
+was not declared must be found by a test and not by a Prometheus server that runs out of memory.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from hookpost.core.model import DeadReason, Result, State
+
+Label = TypeVar("Label")
+
+UNKNOWN_SOURCE = "_unknown"  # no configured name can begin with an underscore
+
+CODES = (200, 202, 204, 400, 401, 403, 404, 405, 408, 413, 415, 422, 429, 431, 500, 503)
+REJECTIONS = (
+    "auth",
+    "address",
+    "schema",
+    "type",
+    "id",
+    "malformed",
+    "stale",
+    "too_large",
+    "encoding",
+    "rate",
+    "storage",
+    "draining",
+)
+OUTCOMES = (State.DELIVERED, State.DEAD, State.CANCELLED)
+THROTTLES = ("paused", "no_live_key", "hold", "breaker", "concurrency", "rate")
+BREAKER_STATES = ("closed", "open", "half_open")
+STORAGE_OPERATIONS = ("put", "claim", "settle", "purge", "checkpoint")
+PURGED_KINDS = (State.DELIVERED, State.DEAD, State.CANCELLED)
+PURGE_CAUSES = ("age", "size", "operator")
+RELOADS = ("applied", "unchanged", "invalid", "restart_required", "error")
+
+REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+BODY_BYTES = (256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0, 4194304.0)
+ATTEMPT_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0)
+LATENCY_SECONDS = (
+    *(0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0),
+    *(15.0, 60.0, 300.0, 1800.0, 7200.0, 43200.0, 259200.0),
+)
+STORAGE_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0, 10.0)
+LAG_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+
+
+class Histogram:
+    """Counts by upper bound (inclusive) and their sum."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one value, in the unit of the series."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    @property
+    def count(self) -> int:
+        """How many values were observed."""
+        return sum(self.counts)
+
+    @property
+    def mean(self) -> float | None:
+        """The mean of what was observed, None before the first value."""
+        count = self.count
+        return self.total / count if count else None
+
+
+def zeros(labels: Iterable[Label]) -> dict[Label, int]:
+    """One counter at 0 for each label of a closed set."""
+    return dict.fromkeys(labels, 0)
+
+
+class SourceMetrics:
+    """What one source sent, since the process started."""
+
+    __slots__ = (
+        "accepted_events",
+        "body_bytes",
+        "codes",
+        "conflicting_events",
+        "duplicate_events",
+        "last_event_at",
+        "name",
+        "rejections",
+        "request_seconds",
+        "unrouted_events",
+    )
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.codes = zeros(CODES)
+        self.request_seconds = Histogram(REQUEST_SECONDS)
+        self.body_bytes = Histogram(BODY_BYTES)
+        self.accepted_events = 0
+        self.duplicate_events = 0
+        self.conflicting_events = 0
+        self.unrouted_events = 0
+        self.rejections = zeros(REJECTIONS)
+        self.last_event_at = 0.0
+
+    def answered(self, code: int, seconds: float, size: int) -> None:
+        """One request was answered with `code`, after `seconds`; its body had `size` bytes."""
+        self.codes[code] += 1
+        self.request_seconds.observe(seconds)
+        self.body_bytes.observe(size)
+
+    def accepted(self, at: float) -> None:
+        """One event was committed, at UNIX seconds `at`."""
+        self.accepted_events += 1
+        self.last_event_at = at
+
+    def duplicate(self, *, conflicting: bool) -> None:
+        """One event was seen before; `conflicting` when its bytes or type differed."""
+        self.duplicate_events += 1
+        if conflicting:
+            self.conflicting_events += 1
+
+    def unrouted(self) -> None:
+        """One accepted event is owed to nobody."""
+        self.unrouted_events += 1
+
+    def rejected(self, reason: str) -> None:
+        """One event was refused, for a reason out of REJECTIONS."""
+        self.rejections[reason] += 1
+
+
+class EndpointMetrics:
+    """What became of one endpoint's deliveries, since the process started."""
+
+    __slots__ = (
+        "_now",
+        "attempt_seconds",
+        "attempts",
+        "created_deliveries",
+        "dead_reasons",
+        "finished",
+        "last_finished_at",
+        "latency_seconds",
+        "name",
+        "replayed_deliveries",
+        "throttles",
+    )
+
+    def __init__(self, name: str, now: Callable[[], float]) -> None:
+        self.name = name
+        self._now = now
+        self.created_deliveries = 0
+        self.replayed_deliveries = 0
+        self.attempts = zeros(Result)
+        self.attempt_seconds = Histogram(ATTEMPT_SECONDS)
+        self.latency_seconds = Histogram(LATENCY_SECONDS)
+        self.finished = zeros(OUTCOMES)
+        self.dead_reasons = zeros(DeadReason)
+        self.throttles = zeros(THROTTLES)
+        self.last_finished_at = 0.0
+
+    def created(self, n: int = 1) -> None:
+        """`n` deliveries were put for this endpoint."""
+        self.created_deliveries += n
+
+    def replayed(self, n: int = 1) -> None:
+        """`n` finished deliveries became pending again."""
+        self.replayed_deliveries += n
+
+    def attempted(self, result: Result, seconds: float) -> None:
+        """One attempt ended with `result` after `seconds`."""
+        self.attempts[result] += 1
+        self.attempt_seconds.observe(seconds)
+
+    def delivered(self, latency: float) -> None:
+        """One delivery was taken by the receiver, `latency` seconds after its acceptance."""
+        self.finished[State.DELIVERED] += 1
+        self.latency_seconds.observe(latency)
+        self.last_finished_at = self._now()
+
+    def dead(self, reason: DeadReason, n: int = 1) -> None:
+        """`n` deliveries became dead letters."""
+        self.finished[State.DEAD] += n
+        self.dead_reasons[reason] += n
+        self.last_finished_at = self._now()
+
+    def cancelled(self, n: int = 1) -> None:
+        """`n` deliveries were cancelled, pending or parked ones (a dead one had ended before)."""
+        self.finished[State.CANCELLED] += n
+
+    def throttled(self, by: str) -> None:
+        """The gate held the endpoint back although a delivery was due; `by` out of THROTTLES."""
+        self.throttles[by] += 1
