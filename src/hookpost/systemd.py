@@ -163,7 +163,8 @@ def _check_name(name: str, names: Collection[str], found: Collection[str]) -> No
     if name not in names:
         raise SystemdError(
             f"a socket named {name!r} was passed, but the listeners are "
-            f"{', '.join(sorted(names))}: set FileDescriptorName= in the .socket unit to one of them"
+            f"{', '.join(sorted(names))}: "
+            "set FileDescriptorName= in the .socket unit to one of them"
         )
     if name in found:
         raise SystemdError(

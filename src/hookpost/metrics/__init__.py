@@ -7,7 +7,7 @@ another thread may call are `storage` and `storage_error`.
 """
 
 from hookpost.metrics.looplag import LoopLag
-from hookpost.metrics.readings import Backlog, EndpointState, Readings, Sizes
+from hookpost.metrics.readings import EndpointState, PendingAge, Readings, Sizes
 from hookpost.metrics.registry import CONTENT_TYPE, Metrics
 from hookpost.metrics.series import (
     BREAKER_STATES,
@@ -28,11 +28,11 @@ __all__ = [
     "STORAGE_OPERATIONS",
     "THROTTLES",
     "UNKNOWN_SOURCE",
-    "Backlog",
     "EndpointMetrics",
     "EndpointState",
     "LoopLag",
     "Metrics",
+    "PendingAge",
     "Readings",
     "Sizes",
     "SourceMetrics",

@@ -8,13 +8,11 @@ from prometheus_client.core import Metric
 
 from hookpost.core.model import EndpointRecord
 from hookpost.metrics.builders import counter, gauge, histogram
-from hookpost.metrics.readings import Backlog, EndpointState
+from hookpost.metrics.readings import EndpointState, PendingAge
 from hookpost.metrics.series import BREAKER_STATES, EndpointMetrics, SourceMetrics
 
 if TYPE_CHECKING:
     from hookpost.metrics.registry import Metrics
-
-NOTHING = Backlog()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +22,7 @@ class _View:
     series: EndpointMetrics
     record: EndpointRecord | None
     state: EndpointState | None
-    backlog: Backlog
+    age: PendingAge | None
 
     @property
     def in_flight(self) -> int:
@@ -77,16 +75,13 @@ def collect(metrics: "Metrics") -> Iterator[Metric]:
 def _views(metrics: "Metrics") -> list[_View]:
     records = {record.name: record for record in metrics.readings.endpoints()}
     states = metrics.readings.states()
-    backlog = metrics.readings.backlog()
-    return [
-        _View(
-            series,
-            records.get(series.name),
-            states.get(series.name),
-            backlog.get(series.name, NOTHING),
-        )
-        for series in metrics.shown_endpoints(records.values())
-    ]
+    ages = metrics.readings.ages()
+    views = []
+    for series in metrics.shown_endpoints(records.values()):
+        record = records.get(series.name)
+        age = ages.get(record.id) if record is not None else None
+        views.append(_View(series, record, states.get(series.name), age))
+    return views
 
 
 def _ingest(sources: Sequence[SourceMetrics]) -> Iterator[Metric]:
@@ -182,9 +177,6 @@ def _deliveries(views: Sequence[_View]) -> Iterator[Metric]:
 
 
 def _standing(views: Sequence[_View], now: float) -> Iterator[Metric]:
-    def age(since: float | None) -> float:
-        return max(0.0, now - since) if since is not None else 0.0
-
     plain: tuple[tuple[str, str, Callable[[_View], float]], ...] = (
         (
             "deliveries_pending",
@@ -205,12 +197,12 @@ def _standing(views: Sequence[_View], now: float) -> Iterator[Metric]:
         (
             "oldest_pending_delivery_age_seconds",
             "Age of the oldest pending delivery, since its event's acceptance; 0: none.",
-            lambda v: age(v.backlog.accepted_at),
+            lambda v: max(0.0, now - v.age.accepted_at) if v.age else 0.0,
         ),
         (
             "delivery_overdue_seconds",
             "How long the most overdue delivery has been due; 0: none.",
-            lambda v: age(v.backlog.due_at),
+            lambda v: max(0.0, now - v.age.due_at) if v.age else 0.0,
         ),
         (
             "endpoint_paused",
@@ -261,7 +253,7 @@ def _storage(metrics: "Metrics") -> Iterator[Metric]:
     )
     yield counter(
         "retention_purged_total",
-        "Finished deliveries deleted, by state and cause.",
+        "What retention deleted, by kind and cause.",
         ["kind", "cause"],
         (([kind, cause], n) for (kind, cause), n in metrics.purges.items()),
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from hookpost.core.model import EndpointRecord
+from hookpost.core.model import EndpointId, EndpointRecord
 
 
 class EndpointState(Protocol):
@@ -18,6 +18,11 @@ class EndpointState(Protocol):
     @property
     def breaker(self) -> str:
         """One of BREAKER_STATES."""
+        ...
+
+    @property
+    def held_by(self) -> str | None:
+        """What keeps attempts from starting, out of THROTTLES; None: nothing."""
         ...
 
 
@@ -40,16 +45,18 @@ class Sizes(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backlog:
-    """The oldest of one endpoint's pending deliveries, as last looked up in the background.
+class PendingAge(Protocol):
+    """The oldest of one endpoint's pending deliveries, as last looked up in the background."""
 
-    `accepted_at` is when the oldest pending one came in, `due_at` when the most overdue one was to
-    be attempted; UNIX seconds, None where nothing is pending.
-    """
+    @property
+    def accepted_at(self) -> float:
+        """When the oldest one's event came in, UNIX seconds."""
+        ...
 
-    accepted_at: float | None = None
-    due_at: float | None = None
+    @property
+    def due_at(self) -> float:
+        """When the most overdue one was to be attempted, UNIX seconds."""
+        ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,6 +68,6 @@ class Readings:
 
     endpoints: Callable[[], Sequence[EndpointRecord]] = tuple
     states: Callable[[], Mapping[str, EndpointState]] = dict
-    backlog: Callable[[], Mapping[str, Backlog]] = dict
+    ages: Callable[[], Mapping[EndpointId, PendingAge]] = dict  # only endpoints that owe
     sizes: Callable[[], Sizes | None] = lambda: None
     ready: Callable[[], bool] = lambda: False

@@ -15,8 +15,7 @@ from hookpost.metrics import families
 from hookpost.metrics.readings import Readings
 from hookpost.metrics.series import (
     LAG_SECONDS,
-    PURGE_CAUSES,
-    PURGED_KINDS,
+    PURGES,
     RELOADS,
     STORAGE_OPERATIONS,
     STORAGE_SECONDS,
@@ -43,7 +42,7 @@ class Metrics:
         self.loop_lag = Histogram(LAG_SECONDS)
         self.storage_seconds = {name: Histogram(STORAGE_SECONDS) for name in STORAGE_OPERATIONS}
         self.storage_failures = zeros(STORAGE_OPERATIONS)
-        self.purges = zeros((kind.value, cause) for kind in PURGED_KINDS for cause in PURGE_CAUSES)
+        self.purges = zeros(PURGES)
         self.reloads = zeros(RELOADS)
         self.reload_successful = False
         self.reload_success_at = 0.0
@@ -121,7 +120,7 @@ class Metrics:
         self.storage_failures[operation] += 1
 
     def purged(self, kind: str, cause: str, n: int = 1) -> None:
-        """Retention deleted `n` deliveries in state `kind`, because of `cause`."""
+        """Retention deleted `n` rows of a kind, because of a cause; the pair is one of PURGES."""
         self.purges[kind, cause] += n
 
     def loaded(self, config_hash: str, at: float) -> None:

@@ -8,13 +8,15 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from hookpost.core.gate import HeldBy
 from hookpost.core.model import DeadReason, Result, State
+from hookpost.core.refusals import REFUSALS
 
 Label = TypeVar("Label")
 
 UNKNOWN_SOURCE = "_unknown"  # no configured name can begin with an underscore
 
-CODES = (200, 202, 204, 400, 401, 403, 404, 405, 408, 413, 415, 422, 429, 431, 500, 503)
+CODES = tuple(sorted({200, 202, 204, *(refusal.status for refusal in REFUSALS.values())}))
 REJECTIONS = (
     "auth",
     "address",
@@ -30,11 +32,13 @@ REJECTIONS = (
     "draining",
 )
 OUTCOMES = (State.DELIVERED, State.DEAD, State.CANCELLED)
-THROTTLES = ("paused", "no_live_key", "hold", "breaker", "concurrency", "rate")
+THROTTLES = tuple(held_by.value for held_by in HeldBy)
 BREAKER_STATES = ("closed", "open", "half_open")
 STORAGE_OPERATIONS = ("put", "claim", "settle", "purge", "checkpoint")
-PURGED_KINDS = (State.DELIVERED, State.DEAD, State.CANCELLED)
-PURGE_CAUSES = ("age", "size", "operator")
+PURGES = (  # what, why
+    *((state.value, cause) for state in OUTCOMES for cause in ("age", "size")),
+    ("event", "age"),
+)
 RELOADS = ("applied", "unchanged", "invalid", "restart_required", "error")
 
 REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)

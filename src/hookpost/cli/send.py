@@ -1,0 +1,235 @@
+"""`hookpost send`: post one event to a source of the configuration, as its publisher would."""
+
+import argparse
+import base64
+import contextlib
+import difflib
+import http.client
+import json
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hookpost.cli import exits
+from hookpost.cli.client import Failure
+from hookpost.cli.output import printable
+from hookpost.clock import SystemClock
+from hookpost.core.model import Format
+from hookpost.core.secrets import Secret
+from hookpost.core.settings import Address, Config, Source, UnixAddress
+
+TIMEOUT = 30.0  # seconds for the whole conversation's every step
+EVERY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not bound
+
+
+def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
+    """`hookpost send SOURCE`."""
+    parser = commands.add_parser(
+        "send",
+        parents=[common],
+        help="post an event to a source of the configuration",
+        description="Read an event from stdin and post it with the source's own credentials. To "
+        "an envelope source: with --type the input is the data, without it the whole envelope.",
+    )
+    parser.add_argument("source", metavar="SOURCE", help="a name under `sources`")
+    parser.add_argument("--type", metavar="TYPE", help="the event's type")
+    parser.add_argument("--id", metavar="ID", help="the event's id, by which duplicates are found")
+    parser.add_argument(
+        "--data", default="-", metavar="FILE",
+        help="where the input is: a file, with or without @ before it; - is stdin (default)",
+    )  # fmt: skip
+    parser.add_argument("--content-type", metavar="TYPE", help="default: application/json")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the answer.
+
+    Exit code 0 for 2xx, 1 for any other answer, 64 for a source or an option that does not fit,
+    66 without a file, 69 when nobody answers, 78 for an invalid configuration.
+    """
+    config = _config(args.config)
+    source = _source(config, args.source)
+    headers, body = request_for(
+        source,
+        _input(args.data),
+        event_type=args.type,
+        event_id=args.id,
+        content_type=args.content_type,
+    )
+    headers.update(credentials(source, SystemClock().wall()))
+    status, answer = post(config.listen.ingest.address, source.path, headers, body)
+    _show(status, answer, args.output)
+    return exits.OK if 200 <= status < 300 else exits.NEGATIVE
+
+
+def _config(path: Path) -> Config:
+    from hookpost.config import load
+
+    loaded = load(path)
+    if loaded.config is None:
+        for mistake in loaded.errors:
+            print(mistake.render(), file=sys.stderr)
+        missing = any(mistake.code == "no-such-file" for mistake in loaded.errors)
+        code = exits.NO_INPUT if missing else exits.INVALID_CONFIG
+        raise Failure(f"send needs a valid configuration to find the source in: {path}", code)
+    return loaded.config
+
+
+def _source(config: Config, name: str) -> Source:
+    found = config.sources.get(name)
+    if found is None:
+        near = difflib.get_close_matches(name, config.sources, n=1)
+        hint = f'; did you mean "{near[0]}"?' if near else ""
+        known = ", ".join(config.sources) or "none"
+        raise Failure(f'no source "{name}" is configured ({known}){hint}', exits.USAGE)
+    return found
+
+
+def _input(name: str) -> bytes:
+    if name == "-":
+        return sys.stdin.buffer.read()
+    path = Path(name.removeprefix("@"))
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Failure(f"--data {path}: {error.strerror}", exits.NO_INPUT) from None
+
+
+def request_for(
+    source: Source,
+    data: bytes,
+    *,
+    event_type: str | None,
+    event_id: str | None,
+    content_type: str | None,
+) -> tuple[dict[str, str], bytes]:
+    """Headers and body of the request, credentials left out.
+
+    Failure (64) when the source has no place for the type or the id.
+    """
+    headers = {"Content-Type": content_type or "application/json"}
+    if source.format is Format.RAW:
+        _place(source, headers, event_type, event_id)
+        return _checked(headers), data
+    if event_type is None:
+        if event_id is not None:
+            headers["Idempotency-Key"] = event_id
+        return _checked(headers), data
+    if not data.strip():
+        raise Failure("no data was given: an envelope's data is JSON, at least null", exits.USAGE)
+    body = b'{"eventType":%b,' % json.dumps(event_type).encode()
+    if event_id is not None:
+        body += b'"eventId":%b,' % json.dumps(event_id).encode()
+    return _checked(headers), body + b'"data":%b}' % data.strip()
+
+
+def _place(
+    source: Source, headers: dict[str, str], event_type: str | None, event_id: str | None
+) -> None:
+    """Put a raw event's type and id where the source looks for them."""
+    if event_type is not None:
+        header = source.event_type.header if source.event_type else None
+        if header is None:
+            raise Failure(
+                f'source "{source.name}" does not take its event type from a header: '
+                "leave --type out",
+                exits.USAGE,
+            )
+        headers[header] = event_type
+    if event_id is not None:
+        extractor = source.event_id
+        if extractor is not None and extractor.header is None:
+            raise Failure(
+                f'source "{source.name}" does not take its event id from a header: leave --id out',
+                exits.USAGE,
+            )
+        header = extractor.header if extractor is not None else None
+        headers[header or "Idempotency-Key"] = event_id
+
+
+def _checked(headers: dict[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if not (value.isascii() and value.isprintable()):
+            raise Failure(
+                f"{value!a} cannot be sent in the header {name}: printable ASCII only", exits.USAGE
+            )
+    return headers
+
+
+def credentials(source: Source, wall: float) -> dict[str, str]:
+    """The headers that prove who is speaking, with the first live secret of each kind."""
+    auth = source.auth
+    headers: dict[str, str] = {}
+    if auth.api_key is not None:
+        headers[auth.api_key.header] = _live(source, auth.api_key.secrets, wall)
+    if auth.basic is not None:
+        pair = f"{auth.basic.username}:{_live(source, auth.basic.passwords, wall)}"
+        token = base64.b64encode(pair.encode("utf-8", "surrogateescape")).decode("ascii")
+        headers["Authorization"] = f"Basic {token}"
+    if auth.bearer is not None:
+        headers["Authorization"] = f"Bearer {_live(source, auth.bearer, wall)}"
+    return headers
+
+
+def _live(source: Source, secrets: tuple[Secret, ...], wall: float) -> str:
+    for secret in secrets:
+        if secret.live(wall):
+            return secret.value.decode("utf-8", "surrogateescape")
+    names = ", ".join(secret.name for secret in secrets)
+    raise Failure(f'source "{source.name}" has no live secret: {names}', exits.UNAVAILABLE)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=TIMEOUT)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(os.fspath(self._path))
+
+
+def post(address: Address, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+    """POST to the ingest listener; status and body of the answer. Failure (69) without one."""
+    connection = _connection(address)
+    try:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.request("POST", path, body, dict(headers))  # may be refused half-way
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    except PermissionError:
+        raise Failure(f"{address} may not be opened by this user", exits.NO_PERMISSION) from None
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise Failure(
+            f"nobody answers at {address}: {reason}; is the gateway running?", exits.UNAVAILABLE
+        ) from None
+    finally:
+        connection.close()
+
+
+def _connection(address: Address) -> http.client.HTTPConnection:
+    if isinstance(address, UnixAddress):
+        return _UnixConnection(address.path)
+    host = EVERY_ADDRESS.get(address.host, address.host)
+    return http.client.HTTPConnection(host, address.port, timeout=TIMEOUT)
+
+
+def _show(status: int, answer: bytes, style: str) -> None:
+    """The answer's body as data, its status as a word on stderr; JSON holds both."""
+    text = answer.decode("utf-8", "replace")
+    if style == "table":
+        print(f"{status} {http.client.responses.get(status, '')}".rstrip(), file=sys.stderr)
+        print(printable(text.strip()))
+        return
+    try:
+        shown = json.loads(text)
+    except ValueError:
+        shown = text
+    indent = 2 if style == "json" else None
+    print(json.dumps({"status": status, "answer": shown}, indent=indent))
