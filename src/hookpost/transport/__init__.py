@@ -16,10 +16,15 @@ class Transport(Protocol):
     async def post(self, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> Outcome:
         """POST once, inside the endpoint's timeout (name look-up to the answer's last byte).
 
-        Never follows a redirect, never retries, never raises but CancelledError.
+        Never follows a redirect, never retries, never raises but CancelledError. The outcome goes
+        by the answer's status as soon as its head is there, whatever becomes of its body.
         """
         ...
 
     async def close(self) -> None:
-        """Close the idle connections at once and the busy ones as they finish."""
+        """Close the idle connections at once and the busy ones as they finish.
+
+        Returns when the last one is closed, at the latest one timeout after the last `post` began;
+        a `post` after it answers `interrupted`.
+        """
         ...

@@ -1,0 +1,232 @@
+"""aiohttp's connector with a guard at every socket, and its protocol with bounds.
+
+What is added to aiohttp: every socket is judged before it is opened; an answer that is followed
+by rubbish is still an answer; interim answers and bodies are cut off, not collected; bytes that
+nobody asked for end the connection; and an attempt can find out what became of its connection.
+"""
+
+import asyncio
+import functools
+import socket
+from contextvars import ContextVar
+from ssl import SSLContext
+from typing import Any, cast
+
+from aiohttp import ClientPayloadError, ClientResponse, ClientTimeout, TCPConnector
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.client_reqrep import ClientRequest
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
+
+from hookpost.core.addresses import EgressPolicy, judge
+from hookpost.transport.resolver import Refused, Resolver
+
+ANSWER_READ = 4096  # bytes of an answer's body that are read at most
+ANSWER_ROOM = 2 * ANSWER_READ  # the same on the wire, where chunks have heads of their own
+INTERIM_MAX = 256  # 1xx answers before the final one
+_END_OF_HEAD = b"\r\n\r\n"
+
+
+class Progress:
+    """One attempt as the connector sees it: its deadline, its connection, its answer so far."""
+
+    __slots__ = ("answer", "before", "connection", "denied", "expired", "response", "task", "wire")
+
+    def __init__(self, task: "asyncio.Task[Any]") -> None:
+        self.task = task
+        self.before = task.cancelling()
+        self.expired = False
+        self.denied = False
+        self.connection: AnswerProtocol | None = None
+        self.wire: asyncio.Transport | None = None
+        self.response: ClientResponse | None = None
+        self.answer = bytearray()
+
+    def expire(self) -> None:
+        """The time is over; the deadline's own cancellation, to be taken back by `settle`."""
+        self.expired = True
+        self.task.cancel()
+
+    def settle(self) -> bool:
+        """Take the deadline's cancellation back; True if someone else cancels the task too."""
+        return self.task.uncancel() > self.before
+
+    def abort(self) -> None:
+        """Drop the connection at once: a receiver that reads nothing would hold it for ever."""
+        if self.response is not None:
+            self.response.close()
+        if self.wire is not None:
+            self.wire.abort()
+
+
+ATTEMPT: ContextVar[Progress] = ContextVar("hookpost_attempt")
+
+
+class AnswerProtocol(ResponseHandler):
+    """One connection. `uses` counts requests, `heard` says whether the last one got any byte."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, living: set["AnswerProtocol"]) -> None:
+        super().__init__(loop=loop)
+        self.uses = 0
+        self.heard = False
+        self._living = living
+        self._idle = False
+        self._headed = False
+        self._interim = 0
+        self._room = 0
+        self._edge = b""
+
+    def begin(self) -> None:
+        """A request begins on this connection."""
+        self.uses += 1
+        self.heard = self._idle = self._headed = False
+        self._interim = 0
+        self._room = ANSWER_ROOM
+        self._edge = b""
+
+    def rest(self) -> None:
+        """The answer is read: whatever comes now was not asked for."""
+        self._idle = True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._living.add(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self._living.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._idle:
+            if data:
+                self._drop()
+            return
+        if data:
+            self.heard = True
+        if self._headed:
+            self._feed_body(data)
+        else:
+            self._feed_heads(data)
+
+    def feed_data(self, data: Any, size: int = 0) -> None:
+        """The parser has read a head. Interim ones are dropped, a second final one is a fault."""
+        if 100 <= data[0].code <= 199 and data[0].code != 101:
+            self._interim += 1
+        elif self._headed:
+            self.force_close()
+        else:
+            self._headed = True
+            super().feed_data(data, size)
+
+    def _feed_heads(self, data: bytes) -> None:
+        """Feed head by head: rubbish after a head must not take the head with it."""
+        while not self._headed and self._exception is None:
+            found = (
+                (self._edge + data).find(_END_OF_HEAD) if self._edge else data.find(_END_OF_HEAD)
+            )
+            if found < 0:
+                self._edge = (self._edge + data)[-3:]
+                super().data_received(data)
+                return
+            end = found + len(_END_OF_HEAD) - len(self._edge)
+            self._edge = b""
+            if end == len(data):
+                super().data_received(data)
+                return
+            super().data_received(data[:end])
+            data = data[end:]
+            if self._interim > INTERIM_MAX:
+                self.set_exception(ClientPayloadError(f"over {INTERIM_MAX} interim answers"))
+                self._drop()
+        if self._headed:
+            self._feed_body(data)
+
+    def _feed_body(self, data: bytes) -> None:
+        """Feed what there is room for; then the body ends here, and with it the connection.
+
+        It ends here too where it cannot be parsed: aiohttp would let its reader wait for ever.
+        """
+        fitting = data[: self._room]
+        self._room -= len(fitting)
+        if fitting or not data:
+            super().data_received(fitting)
+        if len(fitting) == len(data) and self._exception is None:
+            return
+        self.force_close()
+        payload = self._payload
+        if payload is not None and not payload.is_eof():
+            payload.feed_eof()
+        self._drop()
+
+    def _drop(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+
+class GuardedConnector(TCPConnector):
+    """The connections of one endpoint. Lives on the loop that it was made on."""
+
+    def __init__(
+        self,
+        policy: EgressPolicy,
+        resolver: Resolver,
+        *,
+        limit: int,
+        keepalive: float,
+        ssl_context: SSLContext | None,
+    ) -> None:
+        self._egress = policy
+        self._living: set[AnswerProtocol] = set()
+        reuse: dict[str, Any] = (
+            {"keepalive_timeout": keepalive} if keepalive > 0 else {"force_close": True}
+        )
+        super().__init__(
+            resolver=resolver,
+            use_dns_cache=False,
+            limit=limit,
+            socket_factory=self._open,
+            # True is aiohttp's own verifying context: made once a process, shared by all
+            ssl=True if ssl_context is None else ssl_context,
+            **reuse,
+        )
+        self._factory = cast(
+            "functools.partial[ResponseHandler]",
+            functools.partial(AnswerProtocol, loop=self._loop, living=self._living),
+        )
+
+    async def connect(
+        self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout
+    ) -> Connection:
+        """A connection, new or reused, made known to the attempt that asks for it."""
+        connection = await super().connect(req, traces, timeout)
+        protocol = cast("AnswerProtocol", connection.protocol)
+        protocol.begin()
+        attempt = ATTEMPT.get()
+        attempt.connection = protocol
+        attempt.wire = protocol.transport
+        return connection
+
+    def _open(self, address: Any) -> socket.socket:
+        """Make the socket for one address, which is then dialled as it stands, or refuse."""
+        family, kind, proto, _, target = address
+        reason = judge(target[0], target[1], self._egress)
+        if reason is not None:
+            ATTEMPT.get().denied = True
+            raise Refused(reason)
+        return socket.socket(family, kind, proto)
+
+    def retire(self) -> None:
+        """Close what is idle now, and everything else as it is given back."""
+        self._force_close = True
+        for waiting in self._conns.values():
+            for protocol, _ in waiting:
+                protocol.abort()
+        self._conns.clear()
+
+    async def ended(self) -> None:
+        """Wait until the last connection has let go of its descriptor."""
+        for protocol in list(self._living):
+            protocol.abort()
+            closed = protocol.closed
+            if closed is not None:
+                await asyncio.gather(closed, return_exceptions=True)
