@@ -1,5 +1,4 @@
 import pytest
-
 from bench.figures import Figure, Rounds, interleaved, line, percentile
 
 

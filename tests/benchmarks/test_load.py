@@ -2,7 +2,6 @@ import asyncio
 import json
 
 import pytest
-
 from bench import BODY
 from bench.load import Connection, Requests
 

@@ -2,7 +2,6 @@ import os
 import shutil
 
 import pytest
-
 from bench.machine import build_slow_sync, check_slow_sync, cpu_seconds, resident_mb
 
 

@@ -1,5 +1,4 @@
 import pytest
-
 from bench.receiver import Arrivals, Connection, content_length
 
 
