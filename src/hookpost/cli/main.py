@@ -41,14 +41,17 @@ def main(arguments: Sequence[str], *, hangup_was_asked: Callable[[], bool]) -> i
 def _run(args: argparse.Namespace, hangup_was_asked: Callable[[], bool]) -> int:
     match args.command:
         case "run":
+            from hookpost.daemon.options import Options
             from hookpost.daemon.run import run
 
             return run(
-                args.config,
-                log_level=args.log_level,
-                log_format=args.log_format,
-                grace=args.grace,
-                hangup_was_asked=hangup_was_asked,
+                Options(
+                    path=args.config,
+                    log_level=args.log_level,
+                    log_format=args.log_format,
+                    grace=args.grace,
+                    hangup_was_asked=hangup_was_asked,
+                )
             )
         case "reload":
             return live.reload(AdminClient(_socket(args), args.timeout), args)

@@ -45,7 +45,7 @@ def _tcp(name: str, address: TcpAddress) -> socket.socket:
     family, kind, protocol, _, where = found[0]
     sock = socket.socket(family, kind, protocol)
     try:
-        sock.setblocking(False)
+        sock.settimeout(0.0)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -85,7 +85,7 @@ def _unix(name: str, address: UnixAddress, mode: int) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o777 & ~mode)
     try:
-        sock.setblocking(False)
+        sock.settimeout(0.0)
         sock.bind(os.fspath(path))
         path.chmod(mode)
         sock.listen(BACKLOG)

@@ -1,0 +1,85 @@
+"""`hookpost run`: from a file to an exit code."""
+
+import asyncio
+import logging
+import resource
+import sys
+from collections.abc import Callable
+
+from hookpost import logs
+from hookpost.config import Loaded, load
+from hookpost.core.errors import AlreadyLocked, OutboxError, StorageCorrupt
+from hookpost.core.settings import Config
+from hookpost.daemon.gateway import Gateway
+from hookpost.daemon.options import Options
+from hookpost.daemon.sockets import CannotListen
+from hookpost.systemd import SystemdError
+
+log = logging.getLogger("hookpost.daemon")
+
+OK, NO_INPUT, UNAVAILABLE, CANNOT_CREATE, LOCKED, INVALID = 0, 66, 69, 73, 75, 78
+
+
+def run(options: Options) -> int:
+    """Run the gateway until it is told to stop; the exit code."""
+    loaded = load(options.path)
+    for diagnostic in loaded.diagnostics:
+        sys.stderr.write(diagnostic.render() + "\n")
+    if loaded.config is None:
+        return exit_code(loaded)
+    configure_logs(options, loaded.config)
+    raise_descriptor_limit()
+    try:
+        return _loop(options, loaded.config)
+    finally:
+        logs.close()
+
+
+def exit_code(loaded: Loaded) -> int:
+    """66 where there is no file, else 78."""
+    missing = any(diagnostic.code == "no-such-file" for diagnostic in loaded.errors)
+    return NO_INPUT if missing else INVALID
+
+
+def configure_logs(options: Options, config: Config) -> None:
+    """The command line's level and format, else the file's."""
+    level = options.log_level or config.logging.level
+    logs.configure(level, options.log_format or config.logging.format)
+
+
+def raise_descriptor_limit() -> None:
+    """The soft limit of open files up to the hard one: sockets are what a gateway is made of."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _loop(options: Options, config: Config) -> int:
+    try:
+        import uvloop
+
+        factory: Callable[[], asyncio.AbstractEventLoop] | None = uvloop.new_event_loop
+    except ImportError:
+        factory = None
+        log.warning("uvloop.absent", extra={"fields": {"loop": "asyncio"}})
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(_serve(options, config))
+
+
+async def _serve(options: Options, config: Config) -> int:
+    try:
+        gateway = await Gateway.open(options, config)
+    except AlreadyLocked as error:
+        return _refused(error, LOCKED)
+    except StorageCorrupt as error:
+        return _refused(error, UNAVAILABLE)
+    except OutboxError as error:
+        return _refused(error, CANNOT_CREATE)
+    except (CannotListen, SystemdError) as error:
+        return _refused(error, getattr(error, "code", UNAVAILABLE))
+    return await gateway.run()
+
+
+def _refused(error: Exception, code: int) -> int:
+    log.error("start.refused", extra={"fields": {"error": str(error), "exit": code}})
+    return code
