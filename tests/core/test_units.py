@@ -37,7 +37,7 @@ def test_a_duration_is_read_in_seconds(text: str, seconds: float) -> None:
         ("s", "a duration is a number and a unit"),
         ("1h30m", "a duration is a number and a unit"),
         ("5s ", "a duration is a number and a unit"),
-        ("٥s", "a duration is a number and a unit"),
+        ("\u0665s", "a duration is a number and a unit"),
         ("1e3s", "a duration is a number and a unit"),
         ("nans", "a duration is a number and a unit"),
         ("3651d", "the longest duration is 3650d"),
@@ -121,6 +121,7 @@ def test_a_size_survives_being_written_and_read(count: int) -> None:
 def test_any_text_is_read_or_refused_and_nothing_else(text: str) -> None:
     for read in (units.duration, units.size, units.rate):
         try:
-            assert read(text) >= 0
-        except ValueError as mistake:
-            assert str(mistake)
+            value = read(text)
+        except ValueError:
+            continue
+        assert value >= 0

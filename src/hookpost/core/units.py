@@ -46,7 +46,7 @@ def duration(text: str) -> float:
 
 
 def size(text: str) -> int:
-    """Whole bytes of a number with one unit: B, KiB, MiB, GiB, TiB (or KB, MB, GB, TB, powers of 1000).
+    """Whole bytes of a number with one unit: B, KiB to TiB, or KB to TB (powers of 1000).
 
     Raises ValueError for anything else, for fractions of a byte, and above 1024 TiB.
     """

@@ -1,0 +1,100 @@
+"""Secrets → values, and whether each value is fit for what it is used for."""
+
+from hookpost.config import values
+from hookpost.config.diagnostics import Path
+from hookpost.config.draft import Draft
+from hookpost.config.schema import schema, walk
+from hookpost.config.secrets import SecretMistake, resolve
+from hookpost.core.addresses import url_mistake
+from hookpost.core.secrets import Secret
+from hookpost.core.signing import signing_key
+
+_ORIGINS = ("env", "file", "credential")
+_MASKED = 6  # shorter texts are words of the messages themselves
+
+
+def check_origins(draft: Draft) -> None:
+    """Report secrets without exactly one origin, or with no time in which they live."""
+    for name, data in draft.entries("secrets"):
+        path: Path = ("secrets", name)
+        given = [key for key in _ORIGINS if draft.written((*path, key))]
+        if len(given) != 1:
+            shown = ", ".join(given) or "none"
+            message = f"give exactly one of env, file and credential; given: {shown}"
+            draft.name_error(path, "one-of", message)
+        start, end = data.get("not_before"), data.get("not_after")
+        if start and end and values.instant(start) >= values.instant(end):
+            message = f"it ends before it begins ({start}); the secret would never live"
+            draft.error((*path, "not_after"), "contradiction", message)
+
+
+def resolve_all(draft: Draft) -> None:
+    """Fill `draft.secrets`; missing, empty and unreadable ones are errors."""
+    for name in draft.names("secrets"):
+        draft.secrets[name] = None
+    for name, data in draft.entries("secrets"):
+        origins = [key for key in _ORIGINS if key in data]
+        if len(origins) != 1:
+            continue
+        path: Path = ("secrets", name, origins[0])
+        try:
+            found = resolve(data, draft.tree.directory(draft.mark(path)), draft.environ)
+        except SecretMistake as mistake:
+            draft.error(path, mistake.code, str(mistake))
+            continue
+        if found.exposed is not None:
+            message = f"every user of this machine may read {found.exposed}; chmod 600 it"
+            draft.warning(path, "exposed-secret", message)
+        draft.secrets[name] = _built(name, data, found.value)
+        if len(found.value) >= _MASKED:
+            draft.report.masked.add(found.value.decode("utf-8", "replace"))
+    _check_uses(draft)
+
+
+def unresolved(draft: Draft) -> None:
+    """Fill `draft.secrets` with values that are not looked up: `--secrets skip`."""
+    for name, data in draft.entries("secrets"):
+        draft.secrets[name] = _built(name, data, b"")
+
+
+def _built(name: str, data: dict[str, str], value: bytes) -> Secret:
+    return Secret(
+        name=name,
+        value=value,
+        not_before=values.instant(data["not_before"]) if "not_before" in data else None,
+        not_after=values.instant(data["not_after"]) if "not_after" in data else None,
+    )
+
+
+def _check_uses(draft: Draft) -> None:
+    for path, part, value in walk(draft.data, schema()):
+        if part.get("x-ref") != "secrets" or not isinstance(value, str):
+            continue
+        secret = draft.secrets.get(value)
+        if secret is None:
+            continue
+        mistake = _mistake(path, secret)
+        if mistake is not None:
+            code, reason = mistake
+            draft.error(path, code, f'the secret "{value}" {reason}')
+
+
+def _mistake(path: Path, secret: Secret) -> tuple[str, str] | None:
+    if "standard_webhooks" in path:
+        try:
+            signing_key(secret.value)
+        except ValueError as mistake:
+            return "bad-signing-key", f"is no signing key: {mistake}"
+        return None
+    if "url" in path:
+        # The reason would show a part of it.
+        text = secret.value.decode("utf-8", "surrogateescape")
+        if url_mistake(text) is not None:
+            return "bad-url", "holds no URL that may be used; write https://host/path into it"
+        return None
+    value = secret.value
+    if any(byte < 32 or byte == 127 for byte in value):
+        return "unusable-secret", "holds a control character or a second line; no header can"
+    if value != value.strip():
+        return "unusable-secret", "begins or ends with a space, which no header can; remove it"
+    return None

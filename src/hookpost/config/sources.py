@@ -1,0 +1,173 @@
+"""Sources: checked and built."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hookpost.config import values
+from hookpost.config.diagnostics import Path, quoted
+from hookpost.config.draft import Draft
+from hookpost.config.expressions import ExpressionMistake, compile_expression
+from hookpost.config.schema import Json, schema, walk
+from hookpost.core import payload, units
+from hookpost.core.model import Format
+from hookpost.core.ratelimit import RateLimit
+from hookpost.core.secrets import Secret
+from hookpost.core.settings import ApiKey, Auth, Basic, Expression, Extractor, Source
+
+_ALWAYS_SENT = frozenset({"content-type", "user-agent", "traceparent"})
+_CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie"})
+
+
+def check(draft: Draft) -> None:
+    """Report what is wrong inside sources and between them."""
+    paths: dict[str, str] = {}
+    for name, data in draft.entries("sources"):
+        route = data.get("path")
+        if route is not None:
+            first = paths.setdefault(route, name)
+            if first != name:
+                message = f"{route} is the path of source {first} already; give each its own"
+                draft.error(("sources", name, "path"), "duplicate-path", message)
+        _check_raw(draft, name, data)
+        _check_auth(draft, name, data)
+        _check_forwarded(draft, name, data)
+
+
+def _check_raw(draft: Draft, name: str, data: Json) -> None:
+    path: Path = ("sources", name)
+    if draft.written((*path, "format")) and "format" not in data:
+        return
+    if data.get("format") == "raw":
+        if not draft.written((*path, "event_type")):
+            message = "a raw source needs event_type: {header: …}, {value: …} or {expression: …}"
+            draft.name_error(path, "missing-key", message)
+        return
+    for key in ("event_type", "event_id"):
+        if key in data:
+            message = f"an envelope carries its own {key.removeprefix('event_')}; say format: raw"
+            draft.error((*path, key), "misplaced-key", f"{message}, or drop the key")
+
+
+def _check_auth(draft: Draft, name: str, data: Json) -> None:
+    auth = data.get("auth")
+    if not isinstance(auth, dict):
+        return
+    path: Path = ("sources", name, "auth")
+    api_key = auth.get("api_key")
+    header = api_key.get("header", "") if isinstance(api_key, dict) else ""
+    taken = [key for key in ("bearer", "basic") if key in auth]
+    if header.lower() == "authorization":
+        taken.append("api_key")
+    if len(taken) > 1:
+        message = f"{' and '.join(taken)} both want the header Authorization; keep one of them"
+        draft.error(path, "contradiction", message)
+
+
+def _check_forwarded(draft: Draft, name: str, data: Json) -> None:
+    auth = data.get("auth")
+    api_key = auth.get("api_key") if isinstance(auth, dict) else None
+    secret = api_key.get("header", "") if isinstance(api_key, dict) else ""
+    seen: set[str] = set()
+    for index, header in enumerate(data.get("forward_headers", [])):
+        if header is None:
+            continue
+        lower, path = header.lower(), ("sources", name, "forward_headers", index)
+        if lower in _CREDENTIALS or (secret and lower == secret.lower()):
+            message = f"{header} is the publisher's credential; no endpoint may see it"
+            draft.error(path, "bad-header", message)
+        elif lower in _ALWAYS_SENT or payload.reserved(header):
+            message = f"{header} is written or passed on by Hookpost itself; leave it out"
+            draft.error(path, "bad-header", message)
+        elif lower in seen:
+            message = f"{header} stands here twice, in another case; drop one"
+            draft.error(path, "duplicate-item", message)
+        seen.add(lower)
+
+
+def compile_expressions(draft: Draft) -> None:
+    """Fill `draft.expressions`; one that cannot be compiled is reported at its character."""
+    for path, part, text in walk(draft.data, schema()):
+        if part.get("x-type") != "expression" or not isinstance(text, str):
+            continue
+        try:
+            draft.expressions[path] = compile_expression(text)
+        except ExpressionMistake as mistake:
+            _report(draft, path, text, mistake)
+
+
+def _report(draft: Draft, path: Path, text: str, mistake: ExpressionMistake) -> None:
+    """The column of the character, where the expression stands in one line as it was read."""
+    mark = draft.mark(path)
+    lines = draft.tree.lines.get(mark.file, [])
+    line = lines[mark.line - 1] if mark.line <= len(lines) else ""
+    start = mark.column - 1
+    start += line[start : start + 1] in ("'", '"')
+    if text and line[start:].startswith(text):
+        mark = type(mark)(mark.file, mark.line, start + 1 + mistake.offset)
+    message = f"{mistake} in {quoted(text)}"
+    draft.report.error(mark, path, "bad-expression", message, mistake.suggestion)
+
+
+# -- build -----------------------------------------------------------------------------------
+
+
+def build(draft: Draft, limits: Mapping[str, RateLimit | None]) -> dict[str, Source]:
+    """The sources of a draft without mistakes."""
+    return {name: _source(draft, name, data, limits) for name, data in draft.entries("sources")}
+
+
+def _source(draft: Draft, name: str, data: Json, limits: Mapping[str, RateLimit | None]) -> Source:
+    networks = [values.network(text) for text in data.get("allow_from", [])]
+    optional: dict[str, Any] = {}
+    dedup = data.get("dedup", {})
+    if dedup == "none":
+        optional["dedup_window"] = None
+    elif "window" in dedup:
+        optional["dedup_window"] = units.duration(dedup["window"])
+    if "format" in data:
+        optional["format"] = Format(data["format"])
+    if "allow_from" in data:
+        optional["allow_from"] = tuple(network for network in networks if network is not None)
+    return Source(
+        name=name,
+        path=data["path"],
+        auth=_auth(draft, data.get("auth", "none")),
+        allow_unix=None in networks,
+        event_type=_extractor(draft, ("sources", name, "event_type"), data.get("event_type")),
+        event_id=_extractor(draft, ("sources", name, "event_id"), data.get("event_id")),
+        forward_headers=tuple(data.get("forward_headers", ())),
+        rate_limit=limits[data.get("rate_limit", "none")],
+        **optional,
+    )
+
+
+def _auth(draft: Draft, data: Any) -> Auth:
+    if data == "none":
+        return Auth()
+    basic, api_key = data.get("basic"), data.get("api_key")
+    return Auth(
+        bearer=_secrets(draft, data["bearer"]) if "bearer" in data else None,
+        basic=Basic(username=basic["username"], passwords=_secrets(draft, basic["passwords"]))
+        if basic
+        else None,
+        api_key=ApiKey(header=api_key["header"], secrets=_secrets(draft, api_key["secrets"]))
+        if api_key
+        else None,
+    )
+
+
+def _secrets(draft: Draft, names: list[str]) -> tuple[Secret, ...]:
+    found = [draft.secrets[name] for name in names]
+    return tuple(secret for secret in found if secret is not None)
+
+
+def _extractor(draft: Draft, path: Path, data: Json | None) -> Extractor | None:
+    if data is None:
+        return None
+    expression: Expression | None = draft.expressions.get((*path, "expression"))
+    return Extractor(
+        header=data.get("header"),
+        value=data.get("value"),
+        expression=expression,
+        text=data.get("expression"),
+    )
