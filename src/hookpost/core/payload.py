@@ -1,0 +1,202 @@
+"""What an attempt sends: body and headers of the request, from the event and nothing else.
+
+The body depends on the event and the endpoint's payload mode alone, so every attempt of a delivery
+sends the same bytes. `data` is never parsed and written again: it is the publisher's own bytes.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii as quoted
+
+from hookpost.core.model import Delivery, Event, Format, Headers, Payload
+from hookpost.core.settings import Endpoint
+from hookpost.core.signing import sign, signing_keys
+
+JSON = "application/json"
+BYTES = "application/octet-stream"
+DEEPEST = 64  # levels of nesting taken as JSON, like an envelope's `data`
+
+_OURS = re.compile(r"webhook-.*|hookpost-.*", re.IGNORECASE)
+_FRAMING = frozenset(
+    {
+        *("host", "content-length", "transfer-encoding", "content-encoding", "expect", "te"),
+        *("trailer", "upgrade", "connection", "keep-alive"),
+        *("proxy-authenticate", "proxy-authorization", "proxy-connection"),
+    }
+)
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2: token
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\uffff]*")
+# Possessive, and the closing quote optional: linear time on any bytes.
+_NESTING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|([\[{])|([\]}])', re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The body to send, its content type and the event's forwarded headers."""
+
+    content_type: str
+    body: bytes
+    headers: Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One attempt's request: headers in the order in which they are written."""
+
+    headers: Sequence[tuple[str, str]]
+    body: bytes
+
+
+# -- body ------------------------------------------------------------------------------------
+
+
+def render(event: Event, mode: Payload) -> Rendered:
+    """The body of an event in a payload mode.
+
+    `auto`: the envelope for envelope sources, the bytes as received for raw ones. `envelope` puts a
+    raw body into `data` where it is JSON (RFC 8259, UTF-8, at most 64 levels), else into
+    `dataBase64`. `raw` is the event's own bytes, an envelope's `data` alone.
+    """
+    if event.format is Format.ENVELOPE:
+        if mode is Payload.RAW:
+            return Rendered(JSON, event.body, event.headers)
+        return Rendered(JSON, _envelope(event, b',"data":', event.body, b"}"), event.headers)
+    if mode is not Payload.ENVELOPE:
+        return Rendered(event.content_type or BYTES, event.body, event.headers)
+    if is_json(event.body):
+        return Rendered(JSON, _envelope(event, b',"data":', event.body, b"}"), event.headers)
+    text = base64.b64encode(event.body)
+    return Rendered(JSON, _envelope(event, b',"dataBase64":"', text, b'"}'), event.headers)
+
+
+def _envelope(event: Event, key: bytes, data: bytes, end: bytes) -> bytes:
+    head = (
+        f'{{"eventId":{quoted(event.id)},"eventType":{quoted(event.type)},'
+        f'"occurredAt":{quoted(event.occurred_at)}'
+    )
+    return b"".join((head.encode(), key, data, end))
+
+
+def is_json(body: bytes) -> bool:
+    """Whether the bytes are one JSON text: strict RFC 8259, no NaN, at most 64 levels deep."""
+    if _too_deep(body):
+        return False
+    try:
+        json.loads(body.decode(), parse_constant=_refused, parse_int=_unread, parse_float=_unread)
+    except ValueError:
+        return False
+    return True
+
+
+def _too_deep(body: bytes) -> bool:
+    depth = 0
+    for found in _NESTING.finditer(body):
+        if found[1]:
+            depth += 1
+            if depth > DEEPEST:
+                return True
+        elif found[2]:
+            depth -= 1
+    return False
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _unread(number: str) -> None:
+    """Numbers are judged by their grammar alone: reading 5,000 digits would fail or be slow."""
+
+
+# -- headers ---------------------------------------------------------------------------------
+
+
+def header_mistake(name: str, value: str) -> str | None:
+    """What is wrong with a header that an endpoint's configuration adds; None: nothing."""
+    if _NAME.fullmatch(name) is None:
+        return f"{name!r} is not a header name"
+    if reserved(name):
+        return f"{name} is written by Hookpost itself: leave it out"
+    if _VALUE.fullmatch(value) is None:
+        return f"the value of {name} holds control characters: leave them out"
+    return None
+
+
+def reserved(name: str) -> bool:
+    """Whether neither a forwarded nor a configured header may have this name."""
+    return name.lower() in _FRAMING or _OURS.fullmatch(name) is not None
+
+
+class Letterhead:
+    """All of an endpoint's requests that does not change between them, made once a snapshot.
+
+    A configured header replaces forwarded ones, `User-Agent` and `Content-Type`; signing, delivery
+    and framing headers are never replaced.
+    """
+
+    __slots__ = ("_constant", "_content_type", "_keys", "_names", "_payload")
+
+    def __init__(self, endpoint: Endpoint, version: str) -> None:
+        added = [(name, value) for name, value in endpoint.headers if not reserved(name)]
+        self._names = frozenset(name.lower() for name, _ in added) | {"content-type", "user-agent"}
+        self._content_type = next(
+            (value for name, value in added if name.lower() == "content-type"), None
+        )
+        constant = [(name, value) for name, value in added if name.lower() != "content-type"]
+        if not any(name.lower() == "user-agent" for name, _ in constant):
+            constant.insert(0, ("User-Agent", f"hookpost/{version}"))
+        self._constant = tuple(constant)
+        self._payload = endpoint.payload
+        self._keys = None if endpoint.signing is None else signing_keys(endpoint.signing)
+
+    def request(self, delivery: Delivery, wall: float) -> Request | None:
+        """The request of the next attempt, signed for wall-clock time `wall`.
+
+        None: no key is live, and nothing is ever sent unsigned instead. Raises ValueError for an
+        event id that cannot be signed.
+        """
+        keys = [key for secret, key in self._keys or () if secret.live(wall)]
+        if self._keys is not None and not keys:
+            return None
+        event = delivery.event
+        rendered = render(event, self._payload)
+        timestamp = int(wall)
+        headers = [
+            ("Content-Type", self._content_type or rendered.content_type),
+            *self._constant,
+            ("webhook-id", event.id),
+            ("webhook-timestamp", str(timestamp)),
+            ("hookpost-delivery", str(delivery.id)),
+            ("hookpost-attempt", str(delivery.attempts + 1)),
+            ("hookpost-event-type", encoded(event.type)),
+            ("hookpost-sequence", str(delivery.sequence)),
+        ]
+        if keys:
+            signature = sign(event.id, timestamp, rendered.body, keys)
+            headers.append(("webhook-signature", signature))
+        for name, value in rendered.headers:
+            if name.lower() not in self._names and not reserved(name):
+                headers.append((name, value))
+        return Request(headers, rendered.body)
+
+
+@lru_cache(maxsize=1024)
+def encoded(text: str) -> str:
+    """An event type as a header value: space, `"`, `%` and all but printable ASCII percent-encoded.
+
+    As UTF-8, by the rule of the CloudEvents HTTP binding 1.0, section 3.1.3.2.
+    """
+    plain = [chr(byte) if _plain(byte) else f"%{byte:02X}" for byte in _utf8(text)]
+    return "".join(plain)
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _plain(byte: int) -> bool:
+    return 0x21 <= byte <= 0x7E and byte not in (0x22, 0x25)
