@@ -4,6 +4,8 @@ from hookpost.config.diagnostics import Diagnostic, Severity, render
 from hookpost.config.lenient import lenient_admin_socket, lenient_database
 from hookpost.config.loading import ConfigError, Loaded, load
 from hookpost.config.restart import restart_only_changes
+from hookpost.config.schema import text as schema_text
+from hookpost.config.show import show as shown
 
 __all__ = [
     "ConfigError",
@@ -15,4 +17,6 @@ __all__ = [
     "load",
     "render",
     "restart_only_changes",
+    "schema_text",
+    "shown",
 ]

@@ -44,12 +44,14 @@ class ConfigError(GatewayError):
 class Loaded:
     """What a file came to. `config` is None exactly if there are errors.
 
-    `merged` are the values of all files as written, for `config show`; `files` all files read.
+    `merged` are the sound values of all files as written and `secret_files` the absolute paths of
+    secrets in files, both for `config show`; `files` are all files read.
     """
 
     config: Config | None
     diagnostics: tuple[Diagnostic, ...]
     merged: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    secret_files: Mapping[str, Path] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
     lines: Mapping[str, list[str]] = field(default_factory=dict, repr=False)
 
@@ -113,6 +115,7 @@ def load(
         config=config,
         diagnostics=report.sorted(),
         merged=draft.data if draft is not None else {},
+        secret_files=resolution.secret_files(draft) if draft is not None else {},
         files=tuple(tree.files.values()),
         lines=tree.lines,
     )

@@ -113,9 +113,9 @@ def _check_age(draft: Draft, path: tuple[str, ...], data: Json, first: float) ->
 
 def breaker_policy(data: Json) -> BreakerPolicy:
     """A circuit breaker of sound values."""
-    ratio: dict[str, Any] = (
-        {"failure_ratio": float(data["failure_ratio"])} if "failure_ratio" in data else {}
-    )
+    ratio: dict[str, Any] = {}
+    if "failure_ratio" in data:
+        ratio["failure_ratio"] = float(data["failure_ratio"])
     counts = given(data, "min_attempts", "consecutive_failures", "probes")
     return BreakerPolicy(
         **durations(data, "window", "open_for", "max_open_for"),

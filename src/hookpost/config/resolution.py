@@ -1,5 +1,7 @@
 """Secrets → values, and whether each value is fit for what it is used for."""
 
+from pathlib import Path as FilePath
+
 from hookpost.config import values
 from hookpost.config.diagnostics import Path
 from hookpost.config.draft import Draft
@@ -55,6 +57,15 @@ def unresolved(draft: Draft) -> None:
     """Fill `draft.secrets` with values that are not looked up: `--secrets skip`."""
     for name, data in draft.entries("secrets"):
         draft.secrets[name] = _built(name, data, b"")
+
+
+def secret_files(draft: Draft) -> dict[str, FilePath]:
+    """The absolute paths of secrets that stand in files."""
+    return {
+        name: draft.tree.directory(draft.mark(("secrets", name, "file"))) / data["file"]
+        for name, data in draft.entries("secrets")
+        if "file" in data
+    }
 
 
 def _built(name: str, data: dict[str, str], value: bytes) -> Secret:

@@ -101,7 +101,8 @@ def _typed(_: Any, kind: str, instance: Any, part: Json) -> Iterator[ValidationE
 
 def _worded(_: Any, words: list[str], instance: Any, part: Json) -> Iterator[ValidationError]:
     if isinstance(instance, str) and instance not in words:
-        yield ValidationError(f"write a map with {', '.join(part['properties'])}, or {words[0]}")
+        keys = ", ".join(part["properties"])
+        yield ValidationError(f"write a map with {keys}, or {words[0]}")
 
 
 def _patterned(
