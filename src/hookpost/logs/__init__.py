@@ -29,12 +29,12 @@ def configure(
     number = logging.getLevelNamesMapping().get(level.upper())
     if number is None or level != level.lower() or level == "notset":
         raise ValueError(f"log level {level!r} is unknown: use debug, info, warning or error")
-    out: Stream = stream if stream is not None else sys.stderr
-    form = _form(format, out, os.environ if environ is None else environ)
-    _make_cheap()
     root = logging.getLogger()
     handler = _current(root)
-    if handler is None or (stream is not None and handler.stream is not stream):
+    out: Stream = stream or (handler.stream if handler is not None else sys.stderr)
+    form = _form(format, out, os.environ if environ is None else environ)
+    _make_cheap()
+    if handler is None or handler.stream is not out:
         close()
         root.addHandler(LineHandler(out, form))
     else:
