@@ -5,6 +5,7 @@ import asyncio
 from tests.builders import FakeClock
 
 from hookpost.metrics import LoopLag
+from hookpost.metrics.series import Histogram
 
 
 async def until_asleep(clock: FakeClock) -> None:
@@ -14,14 +15,14 @@ async def until_asleep(clock: FakeClock) -> None:
 
 
 async def test_a_wakeup_that_comes_late_is_observed_by_how_late_it_is() -> None:
-    clock, seen = FakeClock(), []
-    lag = LoopLag(clock, seen.append, every=0.25)
+    clock, seen = FakeClock(), Histogram((0.1, 1.0))
+    lag = LoopLag(clock, seen, every=0.25)
     running = asyncio.create_task(lag.run())
     for seconds in (0.25, 0.75):
         await until_asleep(clock)
         clock.advance(seconds)
     await until_asleep(clock)
-    assert [round(each, 6) for each in seen] == [0.0, 0.5]
+    assert seen.counts == [1, 1, 0]
     assert round(lag.latest, 6) == 0.5
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

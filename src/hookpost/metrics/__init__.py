@@ -2,8 +2,7 @@
 
 `Metrics` takes the verbs (`accepted`, `attempted`, `reloaded`, …); plain integers kept by
 `series` make a verb cost well under a microsecond, and `families` turns them into samples
-when somebody scrapes. Verbs and scrapes belong on the event loop's thread; the only verbs that
-another thread may call are `storage` and `storage_error`.
+when somebody scrapes. Verbs and scrapes belong on the event loop's thread.
 """
 
 from hookpost.metrics.looplag import LoopLag

@@ -1,8 +1,7 @@
 """How late the event loop runs what is due."""
 
-from collections.abc import Callable
-
 from hookpost.clock import Clock
+from hookpost.metrics.series import Histogram
 
 EVERY = 0.25  # seconds between two samples
 
@@ -13,11 +12,9 @@ class LoopLag:
     `latest` is the last sample, in seconds. `run` is a coroutine for the daemon's task group.
     """
 
-    def __init__(
-        self, clock: Clock, observe: Callable[[float], None], every: float = EVERY
-    ) -> None:
+    def __init__(self, clock: Clock, observed: Histogram, every: float = EVERY) -> None:
         self._clock = clock
-        self._observe = observe
+        self._observed = observed
         self._every = every
         self.latest = 0.0
 
@@ -27,4 +24,4 @@ class LoopLag:
             started = self._clock.monotonic()
             await self._clock.sleep(self._every)
             self.latest = max(0.0, self._clock.monotonic() - started - self._every)
-            self._observe(self.latest)
+            self._observed.observe(self.latest)

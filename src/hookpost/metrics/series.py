@@ -34,7 +34,7 @@ REJECTIONS = (
 OUTCOMES = (State.DELIVERED, State.DEAD, State.CANCELLED)
 THROTTLES = tuple(held_by.value for held_by in HeldBy)
 BREAKER_STATES = ("closed", "open", "half_open")
-STORAGE_OPERATIONS = ("put", "claim", "settle", "purge", "checkpoint")
+STORAGE_OPERATIONS = ("commit", "refill", "purge")
 PURGES = (  # what, why
     *((state.value, cause) for state in OUTCOMES for cause in ("age", "size")),
     ("event", "age"),
