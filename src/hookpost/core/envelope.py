@@ -1,0 +1,249 @@
+"""The envelope `{"eventType", "data", "eventId"?, "occurredAt"?}`, read without rewriting it.
+
+The top object is walked with the JSON scanner of the standard library, which says where each
+value ends: `data` is cut out of the body as the bytes that came. A value that was parsed and
+written again would be another value (1.0 or 1.00, 1e400, the order of members), and the
+signature covers bytes.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, auto
+from functools import lru_cache
+from json import JSONDecoder
+from typing import Any, NoReturn, cast
+
+MAX_DEPTH = 64
+_SHOWN = 64  # characters of an unknown member's name in an answer
+_MEMBERS = frozenset({"eventType", "data", "eventId", "occurredAt"})
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A well-formed envelope; `event_type` and `event_id` are not judged yet."""
+
+    event_type: str
+    data: bytes
+    event_id: str | None
+    occurred_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """Not JSON as RFC 8259 has it, or beyond the limits of this gateway: 400."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """JSON, but no envelope: 422. `member` is the one to blame ("" for the whole)."""
+
+    member: str
+    detail: str
+
+
+class Media(Enum):
+    """What a Content-Type says of a body."""
+
+    JSON = auto()
+    NDJSON = auto()
+    OTHER = auto()
+
+
+@lru_cache(maxsize=256)
+def media(content_type: str) -> Media:
+    """Read a Content-Type: `application/json`, `…+json`, `application/x-ndjson`, or other.
+
+    A charset other than UTF-8 makes it OTHER: JSON between systems is UTF-8 (RFC 8259, 8.1).
+    """
+    kind, *parameters = (part.strip().lower() for part in content_type.split(";"))
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "charset" and value.strip().strip('"') not in ("utf-8", "utf8"):
+            return Media.OTHER
+    if kind == "application/x-ndjson":
+        return Media.NDJSON
+    if kind == "application/json" or (kind.endswith("+json") and "/" in kind):
+        return Media.JSON
+    return Media.OTHER
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON; write null or a number")
+
+
+# Numbers are only stepped over: as floats they neither cost much nor meet the digit limit of int.
+_scan = cast(
+    Callable[[str, int], tuple[Any, int]],
+    JSONDecoder(parse_int=float, parse_constant=_no_constant).scan_once,  # type: ignore[attr-defined]
+)
+_strict = JSONDecoder(parse_constant=_no_constant)
+
+_OPEN = re.compile(r"[ \t\n\r]*\{[ \t\n\r]*")
+_NAME = re.compile(r'"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*')
+_COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
+_COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
+_CLOSE = re.compile(r"[ \t\n\r]*\}[ \t\n\r]*")
+_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_TIME = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:)(\d\d)(?:\.\d{1,18})?(?:[Zz]|[+-](\d\d):(\d\d))", re.ASCII
+)
+
+
+def parse(body: bytes) -> Envelope | Malformed | Invalid:
+    """Read one envelope. Anything that is not JSON comes before anything that is no envelope."""
+    try:
+        text = body.decode()
+        return _judge(_walk(text), text, body)
+    except UnicodeDecodeError as mistake:
+        return Malformed(f"the body is not UTF-8 at byte {mistake.start}")
+    except StopIteration as mistake:
+        return Malformed(f"the body is not JSON: no value at character {mistake.value}")
+    except RecursionError:
+        return Malformed(_TOO_DEEP)
+    except ValueError as mistake:
+        return Malformed(f"the body is not JSON: {mistake}")
+
+
+_TOO_DEEP = f"the body is nested deeper than {MAX_DEPTH}"
+
+
+def _walk(text: str) -> dict[str, tuple[Any, int, int]] | Invalid:
+    """The members of the top object: value, start, end. Invalid: other JSON than an object."""
+    opened = _OPEN.match(text)
+    if opened is None:
+        strict_text(text)
+        return Invalid("", "the body is not an object; send an envelope")
+    at = opened.end()
+    members: dict[str, tuple[Any, int, int]] = {}
+    closed = _CLOSE.match(text, at)
+    while closed is None:
+        name, start = _name(text, at)
+        if name in members:
+            raise ValueError(f"the member {name[:_SHOWN]!a} occurs twice")
+        value, end = _scan(text, start)
+        members[name] = (value, start, end)
+        comma = _COMMA.match(text, end)
+        if comma is None:
+            closed = _CLOSE.match(text, end)
+            if closed is None:
+                raise ValueError(f"',' or '}}' expected at character {end}")
+        else:
+            at = comma.end()
+    if closed.end() != len(text):
+        raise ValueError(f"more text after the envelope, at character {closed.end()}")
+    return members
+
+
+def _name(text: str, at: int) -> tuple[str, int]:
+    """A member's name and where its value starts."""
+    plain = _NAME.match(text, at)
+    if plain is not None:
+        return plain[1], plain.end()
+    if not text.startswith('"', at):
+        raise ValueError(f"a member's name in double quotes expected at character {at}")
+    name, end = _scan(text, at)
+    colon = _COLON.match(text, end)
+    if colon is None:
+        raise ValueError(f"':' expected at character {end}")
+    return name, colon.end()
+
+
+def _judge(
+    members: dict[str, tuple[Any, int, int]] | Invalid, text: str, body: bytes
+) -> Envelope | Malformed | Invalid:
+    if too_deep(body):
+        return Malformed(_TOO_DEEP)
+    if isinstance(members, Invalid):
+        return members
+    if not members.keys() <= _MEMBERS:
+        unknown = next(name for name in members if name not in _MEMBERS)
+        return Invalid(
+            unknown,
+            f"unknown member {unknown[:_SHOWN]!a}; an envelope has eventType, data, eventId and "
+            "occurredAt",
+        )
+    found = {name: member[0] for name, member in members.items()}
+    if "data" not in found:
+        return Invalid("data", "the member data is missing")
+    event_type = found.get("eventType")
+    if not isinstance(event_type, str):
+        return Invalid("eventType", "the member eventType is missing or no text")
+    event_id = occurred_at = None
+    if "eventId" in found:
+        event_id = found["eventId"]
+        if not isinstance(event_id, str):
+            return Invalid("eventId", "the member eventId is no text")
+    if "occurredAt" in found:
+        occurred_at = found["occurredAt"]
+        if not isinstance(occurred_at, str) or not is_time(occurred_at):
+            return Invalid("occurredAt", _TIME_WANTED)
+    _, start, end = members["data"]
+    data = body[start:end] if len(text) == len(body) else text[start:end].encode()
+    return Envelope(event_type, data, event_id, occurred_at)
+
+
+_TIME_WANTED = (
+    "the member occurredAt is no RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z"
+)
+
+
+def is_time(text: str) -> bool:
+    """Whether the text is an RFC 3339 time with an offset; second 60 is a leap second."""
+    found = _TIME.fullmatch(text)
+    if found is None:
+        return False
+    date, minutes, seconds, hour, minute = found.groups()
+    if hour is not None and (int(hour) > 23 or int(minute) > 59):
+        return False
+    try:
+        datetime.fromisoformat(f"{date}T{minutes}{'59' if seconds == '60' else seconds}")
+    except ValueError:
+        return False
+    return True
+
+
+def too_deep(body: bytes) -> bool:
+    """Whether well-formed JSON is nested deeper than MAX_DEPTH; the outermost level counts.
+
+    The brackets, made one kind, lose their innermost pairs level by level, at the speed of C.
+    """
+    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
+        return False
+    brackets = _STRINGS.sub(b"", body).translate(_ONE_KIND, _NO_BRACKETS)
+    for _ in range(MAX_DEPTH):
+        brackets = brackets.replace(b"[]", b"")
+        if not brackets:
+            return False
+    return True
+
+
+def strict_json(body: bytes) -> Any:
+    """The value of a whole JSON text (RFC 8259); ValueError says why it is none.
+
+    UTF-8 without a byte order mark, no NaN or Infinity, at most MAX_DEPTH levels.
+    """
+    value = strict_text(body.decode())
+    if too_deep(body):
+        raise ValueError(_TOO_DEEP)
+    return value
+
+
+def strict_text(text: str) -> Any:
+    """The value of a JSON text, of any depth that the scanner takes; ValueError otherwise."""
+    try:
+        if text.startswith("\ufeff"):
+            raise ValueError("it begins with a byte order mark; send UTF-8 without one")
+        return _strict.decode(text)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+
+
+def lines(body: bytes) -> list[bytes]:
+    """The lines of an NDJSON body; empty ones are left out."""
+    return [line for line in body.split(b"\n") if line.strip(b" \t\r")]

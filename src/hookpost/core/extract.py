@@ -1,0 +1,241 @@
+"""A request's headers and body → the Event, as the source declares, or why there is none."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from hookpost.core.envelope import Invalid, Malformed, parse, strict_json
+from hookpost.core.identity import EventIds, check_id, derived_id
+from hookpost.core.model import Event, Format, Headers
+from hookpost.core.patterns import check_type, reserved
+from hookpost.core.refusals import Refused
+from hookpost.core.settings import Extractor, Source
+from hookpost.core.verification import Headers as RequestHeaders
+
+ID_HEADERS = ("Idempotency-Key", "webhook-id")  # the first that is there counts
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_BLAME = {"eventType": "type_invalid", "eventId": "id_invalid"}
+
+
+def envelope_event(
+    source: Source, headers: RequestHeaders, body: bytes, ids: EventIds, *, now: float, wall: float
+) -> Event | Refused:
+    """Read one envelope, or one line of a batch. `now` is stored, `wall` is told to receivers."""
+    read = parse(body)
+    if isinstance(read, Malformed):
+        return Refused("malformed", read.detail)
+    if isinstance(read, Invalid):
+        return Refused(_BLAME.get(read.member, "envelope_invalid"), read.detail)
+    wrong = _type_mistake(read.event_type)
+    if wrong is not None:
+        return wrong
+    found = _id_header(headers) if read.event_id is None else _judged_id(read.event_id)
+    if isinstance(found, Refused):
+        return found
+    forwarded = _forwarded(source, headers)
+    if isinstance(forwarded, Refused):
+        return forwarded
+    keyed = found is not None and source.dedup_window is not None
+    return Event(
+        id=ids.make(now) if found is None else found,
+        source=source.name,
+        type=read.event_type,
+        occurred_at=utc(wall) if read.occurred_at is None else read.occurred_at,
+        accepted_at=now,
+        format=Format.ENVELOPE,
+        content_type="application/json",
+        body=read.data,
+        headers=forwarded,
+        dedup_key=found if keyed else None,
+        dedup_window=source.dedup_window or 0.0,
+    )
+
+
+def raw_event(
+    source: Source, headers: RequestHeaders, body: bytes, ids: EventIds, *, now: float, wall: float
+) -> Event | Refused:
+    """Read a body of any kind: its type, and its id if any, are where the source says."""
+    document = _document(source, headers, body)
+    event_type = _raw_type(source.event_type, headers, document)
+    if isinstance(event_type, Refused):
+        return event_type
+    found = _raw_id(source, headers, document)
+    if isinstance(found, Refused):
+        return found
+    forwarded = _forwarded(source, headers)
+    if isinstance(forwarded, Refused):
+        return forwarded
+    content_type = headers.get("Content-Type")
+    if content_type is not None and not _utf8(content_type):
+        return _not_utf8("Content-Type")
+    keyed = found is not None and source.dedup_window is not None
+    return Event(
+        id=ids.make(now) if found is None else found,
+        source=source.name,
+        type=event_type,
+        occurred_at=utc(wall),
+        accepted_at=now,
+        format=Format.RAW,
+        content_type=content_type,
+        body=body,
+        headers=forwarded,
+        dedup_key=found if keyed else None,
+        dedup_window=source.dedup_window or 0.0,
+    )
+
+
+def utc(wall: float) -> str:
+    """UNIX seconds as RFC 3339 text in UTC, to the millisecond."""
+    second, millisecond = divmod(int(wall * 1000), 1000)
+    return f"{_second(second)}.{millisecond:03d}Z"
+
+
+@lru_cache(maxsize=8)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat()[:19]
+
+
+def has_id_header(headers: RequestHeaders) -> bool:
+    """Whether the request names an id in a header."""
+    return any(headers.get(name) is not None for name in ID_HEADERS)
+
+
+def _type_mistake(event_type: str) -> Refused | None:
+    wrong = check_type(event_type)
+    if wrong is not None:
+        return Refused("type_invalid", wrong)
+    if reserved(event_type):
+        return Refused("type_reserved", "types that begin with hookpost. are the gateway's own")
+    return None
+
+
+def _judged_id(event_id: str) -> str | Refused:
+    wrong = check_id(event_id)
+    return event_id if wrong is None else Refused("id_invalid", wrong)
+
+
+def _id_header(headers: RequestHeaders) -> str | Refused | None:
+    for name in ID_HEADERS:
+        if headers.get(name) is not None:
+            values = headers.getall(name, ())
+            if len(values) > 1:
+                return Refused("id_invalid", f"the header {name} occurs {len(values)} times")
+            return _judged_id(values[0])
+    return None
+
+
+def _forwarded(source: Source, headers: RequestHeaders) -> Headers | Refused:
+    """The headers to pass on, names as configured; a valid traceparent always is (W3C)."""
+    found: list[tuple[str, str]] = []
+    for name in source.forward_headers:
+        for value in headers.getall(name, ()):
+            if not _utf8(value):
+                return _not_utf8(name)
+            found.append((name, value))
+    trace = headers.get("traceparent")
+    if trace is None:
+        return tuple(found)
+    named = any(name.lower() == "traceparent" for name in source.forward_headers)
+    if not named and _TRACEPARENT.fullmatch(trace):
+        found.append(("traceparent", trace))
+    return tuple(found)
+
+
+def _utf8(value: str) -> bool:
+    """Whether a header's value came as UTF-8: other bytes are lone surrogates here."""
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _not_utf8(name: str) -> Refused:
+    return Refused("malformed", f"the header {name} is not UTF-8 and could not be passed on")
+
+
+def _document(source: Source, headers: RequestHeaders, body: bytes) -> Mapping[str, Any]:
+    """What expressions see: source, headers (lower case, joined) and body (null if not JSON)."""
+    extractors = (source.event_type, source.event_id)
+    if all(one is None or one.expression is None for one in extractors):
+        return {}
+    try:
+        value = strict_json(body)
+    except ValueError:
+        value = None
+    joined: dict[str, str] = {}
+    for name, text in headers.items():
+        key = name.lower()
+        joined[key] = f"{joined[key]}, {text}" if key in joined else text
+    return {"source": source.name, "headers": joined, "body": value}
+
+
+def _raw_type(
+    extractor: Extractor | None, headers: RequestHeaders, document: Mapping[str, Any]
+) -> str | Refused:
+    found = None if extractor is None else _extracted(extractor, headers, document)
+    if isinstance(found, _Failed):
+        return Refused("type_invalid", f"the event type cannot be read: {found.why}")
+    if found is None:
+        return Refused("type_missing", f"no event type in {_where(extractor)}")
+    if not isinstance(found, str):
+        return Refused("type_invalid", f"the event type in {_where(extractor)} is no text")
+    return _type_mistake(found) or found
+
+
+def _raw_id(
+    source: Source, headers: RequestHeaders, document: Mapping[str, Any]
+) -> str | Refused | None:
+    """The id that stands for the provider's own; without one, what the id headers say."""
+    if source.event_id is None:
+        return _id_header(headers)
+    found = _extracted(source.event_id, headers, document)
+    if isinstance(found, _Failed):
+        return Refused("id_invalid", f"the event id cannot be read: {found.why}")
+    if found is None:
+        return _id_header(headers)
+    if isinstance(found, int) and not isinstance(found, bool):
+        found = str(found)
+    if not isinstance(found, str) or not found:
+        return Refused("id_invalid", f"the event id in {_where(source.event_id)} is no text")
+    return derived_id(source.name, found)
+
+
+class _Failed:
+    """An extractor could not be applied."""
+
+    __slots__ = ("why",)
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+
+def _extracted(
+    extractor: Extractor, headers: RequestHeaders, document: Mapping[str, Any]
+) -> Any | _Failed:
+    if extractor.value is not None:
+        return extractor.value
+    if extractor.header is not None:
+        values = headers.getall(extractor.header, ())
+        if len(values) > 1:
+            return _Failed(f"the header {extractor.header} occurs {len(values)} times")
+        return values[0] if values else None
+    if extractor.expression is None:
+        return None
+    try:
+        return extractor.expression(document)
+    except ValueError as mistake:
+        return _Failed(f"the expression {extractor.text!a} failed: {mistake}")
+
+
+def _where(extractor: Extractor | None) -> str:
+    if extractor is None:
+        return "the source's configuration"
+    if extractor.header is not None:
+        return f"the header {extractor.header}"
+    return f"the expression {extractor.text!a}" if extractor.value is None else "the value"

@@ -1,0 +1,123 @@
+"""Who is speaking: bearer, basic and api key credentials.
+
+Every comparison is made on bytes and in constant time, with every live secret, whether or not
+an earlier one passed. What is wrong with a credential is not told: an unknown key, a bad
+encoding and a missing header are one verdict.
+"""
+
+import base64
+import binascii
+import hmac
+from collections.abc import Iterable, Sequence
+from enum import Enum, auto
+from typing import Protocol
+
+from hookpost.core.secrets import Secret
+from hookpost.core.settings import ApiKey, Auth, Basic
+
+
+class Headers(Protocol):
+    """A request's headers, names compared without regard to case.
+
+    Bytes that are not UTF-8 appear as lone surrogates (`surrogateescape`).
+    """
+
+    def get(self, name: str, /) -> str | None:
+        """The first value, or None."""
+        ...
+
+    def getall(self, name: str, default: Sequence[str], /) -> Sequence[str]:
+        """All values in the order they came, or `default`."""
+        ...
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """All pairs in the order they came."""
+        ...
+
+
+class Verdict(Enum):
+    """What came of it. NO_KEY: there is no live secret to compare with (503, not 401)."""
+
+    PASSED = auto()
+    REFUSED = auto()
+    NO_KEY = auto()
+
+
+def verify(auth: Auth, headers: Headers, at: float) -> Verdict:
+    """Judge a request's credentials at wall-clock time `at`. Every member that is set must pass."""
+    verdicts: list[Verdict] = []
+    if auth.bearer is not None:
+        verdicts.append(_bearer(auth.bearer, headers, at))
+    if auth.basic is not None:
+        verdicts.append(_basic(auth.basic, headers, at))
+    if auth.api_key is not None:
+        verdicts.append(_api_key(auth.api_key, headers, at))
+    if Verdict.NO_KEY in verdicts:
+        return Verdict.NO_KEY
+    return Verdict.REFUSED if Verdict.REFUSED in verdicts else Verdict.PASSED
+
+
+def challenge(auth: Auth) -> str:
+    """The WWW-Authenticate value that goes with a 401 (RFC 9110, 11.6.1)."""
+    asked = []
+    if auth.bearer is not None:
+        asked.append('Bearer realm="hookpost"')
+    if auth.basic is not None:
+        asked.append('Basic realm="hookpost", charset="UTF-8"')
+    if auth.api_key is not None:
+        asked.append('ApiKey realm="hookpost"')
+    return ", ".join(asked)
+
+
+def _bearer(secrets: tuple[Secret, ...], headers: Headers, at: float) -> Verdict:
+    """RFC 6750, 2.1; the scheme's name is case-insensitive (RFC 9110, 11.1)."""
+    return _compare(_authorization(headers, b"bearer"), secrets, at)
+
+
+def _basic(basic: Basic, headers: Headers, at: float) -> Verdict:
+    """RFC 7617: base64 of UTF-8 `name:password`; the name ends at the first colon."""
+    token = _authorization(headers, b"basic")
+    try:
+        plain = None if token is None else base64.b64decode(token, validate=True)
+    except (binascii.Error, ValueError):
+        plain = None
+    username, colon, password = (plain or b"").partition(b":")
+    named = hmac.compare_digest(username, basic.username.encode())
+    verdict = _compare(password if plain and colon else None, basic.passwords, at)
+    return Verdict.REFUSED if verdict is Verdict.PASSED and not named else verdict
+
+
+def _api_key(api_key: ApiKey, headers: Headers, at: float) -> Verdict:
+    return _compare(_single(headers, api_key.header), api_key.secrets, at)
+
+
+def _authorization(headers: Headers, scheme: bytes) -> bytes | None:
+    """What follows the scheme in the one Authorization header; None: no such credential."""
+    value = _single(headers, "Authorization")
+    if value is None:
+        return None
+    name, _, rest = value.partition(b" ")
+    return rest.strip(b" ") if name.lower() == scheme else None
+
+
+def _single(headers: Headers, name: str) -> bytes | None:
+    """The value's bytes; None where the header is absent, empty or occurs more than once.
+
+    Two credentials are none: which one counts must not depend on who reads them.
+    """
+    values = headers.getall(name, ())
+    if len(values) != 1 or not values[0]:
+        return None
+    return values[0].encode("utf-8", "surrogateescape")
+
+
+def _compare(given: bytes | None, secrets: tuple[Secret, ...], at: float) -> Verdict:
+    passed = False
+    alive = False
+    for secret in secrets:
+        if secret.value and secret.live(at):
+            alive = True
+            passed |= given is not None and hmac.compare_digest(given, secret.value)
+    if not alive:
+        return Verdict.NO_KEY
+    return Verdict.PASSED if passed else Verdict.REFUSED

@@ -1,0 +1,219 @@
+"""The road of an event: admit → extract → route → put. Answers a value, not a status.
+
+The order is the contract's: method and path, limits (both the face's), then `admit`: address,
+credentials, fitness; then `accept`: rate, parse, type, id, route, commit. An acknowledgement is
+given only after the outbox's commit; any doubt about it is a refusal.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from hookpost.clock import Clock
+from hookpost.core.envelope import Media, lines, media
+from hookpost.core.extract import envelope_event, has_id_header, raw_event
+from hookpost.core.identity import EventIds
+from hookpost.core.model import EndpointId, Format
+from hookpost.core.ratelimit import Bucket, RateLimit, full, resized, take
+from hookpost.core.refusals import Refused
+from hookpost.core.settings import Source
+from hookpost.core.verification import Headers, Verdict, verify
+from hookpost.metrics import EndpointMetrics, Metrics, SourceMetrics
+from hookpost.services.commit import (
+    PATIENCE,
+    RETRY_LATER,
+    RETRY_SOON,
+    Accepted,
+    Commit,
+    DuplicateEvent,
+)
+from hookpost.services.health import Health
+from hookpost.services.snapshot import Current, Snapshot
+from hookpost.storage.outbox import Outbox
+
+_UNFIT = {
+    "starting": ("starting", RETRY_SOON),
+    "draining": ("draining", RETRY_SOON),
+    "storage_low": ("storage_low", RETRY_LATER),
+    "storage_failed": ("storage_failed", RETRY_LATER),
+}
+
+Line = Accepted | DuplicateEvent | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What became of each line, in order. At least one line was read."""
+
+    results: tuple[Line, ...]
+
+
+Answer = Accepted | DuplicateEvent | Batch | Refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entrance:
+    """One source as one configuration has it: what a request sees from first line to last."""
+
+    snapshot: Snapshot
+    source: Source
+    metrics: SourceMetrics
+    endpoints: Mapping[EndpointId, EndpointMetrics]
+
+
+class IngestService:
+    """Takes events in. `dice` gives [0, 1); `patience` is seconds to wait for a commit."""
+
+    def __init__(
+        self,
+        current: Current,
+        outbox: Outbox,
+        metrics: Metrics,
+        clock: Clock,
+        health: Health,
+        dice: Callable[[], float],
+        *,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._current = current
+        self._metrics = metrics
+        self._clock = clock
+        self._health = health
+        self._commit = Commit(outbox, clock, patience)
+        self._ids = EventIds(dice())
+        self._buckets: dict[str, tuple[Bucket, RateLimit]] = {}
+        self._compiled: Snapshot | None = None
+        self._entrances: dict[str, Entrance] = {}
+
+    def entrance(self, path: str) -> Entrance | None:
+        """The source that has this path in the configuration in force."""
+        snapshot = self._current.snapshot
+        if snapshot is not self._compiled:
+            self._compile(snapshot)
+        return self._entrances.get(path)
+
+    def admit(self, entrance: Entrance, headers: Headers, peer: str | None) -> Refused | None:
+        """Judge what the headers prove, before a byte of the body is read.
+
+        `peer` is the client's IP address, None on a UNIX socket.
+        """
+        source = entrance.source
+        if source.allow_from is not None and not _allowed(source, peer):
+            return Refused("address_not_allowed", "this address is not in the source's allow_from")
+        match verify(source.auth, headers, self._clock.wall()):
+            case Verdict.REFUSED:
+                return Refused("unauthorized", "send the credentials that this source asks for")
+            case Verdict.NO_KEY:
+                return Refused("no_live_key", "no secret of this source is live", RETRY_LATER)
+            case Verdict.PASSED:
+                return self._unfit()
+
+    async def accept(self, entrance: Entrance, headers: Headers, body: bytes) -> Answer:
+        """Take one event, or a batch of them, from an admitted request."""
+        raw = entrance.source.format is Format.RAW
+        kind = Media.OTHER if raw else media(headers.get("Content-Type") or "")
+        if kind is Media.NDJSON:
+            return await self._batch(entrance, headers, body)
+        refused = self._throttle(entrance, 1)
+        if refused is not None:
+            return refused
+        if kind is Media.OTHER and not raw:
+            return Refused(
+                "content_type",
+                "send application/json, a type that ends in +json, or application/x-ndjson",
+            )
+        now, wall = self._clock.now(), self._clock.wall()
+        extract = raw_event if raw else envelope_event
+        event = extract(entrance.source, headers, body, self._ids, now=now, wall=wall)
+        if isinstance(event, Refused):
+            return event
+        owed = entrance.snapshot.route(event.source, event.type)
+        return await self._commit.one(entrance.metrics, entrance.endpoints, event, owed)
+
+    def _compile(self, snapshot: Snapshot) -> None:
+        endpoints = {
+            number: self._metrics.endpoint(name) for name, number in snapshot.endpoint_ids.items()
+        }
+        self._entrances = {
+            source.path: Entrance(
+                snapshot=snapshot,
+                source=source,
+                metrics=self._metrics.source(source.name),
+                endpoints=endpoints,
+            )
+            for source in snapshot.config.sources.values()
+        }
+        self._compiled = snapshot
+
+    def _unfit(self) -> Refused | None:
+        """Why no event can be taken now."""
+        health = self._health
+        if not (health.draining or health.storage_low or health.storage_failed or health.starting):
+            return None
+        code, seconds = _UNFIT[health.refusals()[0]]
+        return Refused(code, "try again later; nothing was stored", seconds)
+
+    def _throttle(self, entrance: Entrance, events: int) -> Refused | None:
+        """Take a token for each event. A batch beyond the burst goes into debt for the rest."""
+        limit = entrance.source.rate_limit
+        if limit is None:
+            return None
+        name, now = entrance.source.name, self._clock.monotonic()
+        bucket, known = self._buckets.get(name) or (full(limit, now), limit)
+        if known != limit:
+            bucket = resized(bucket, known, limit, now)
+        at_once = min(events, limit.burst)
+        bucket, seconds = take(bucket, limit, now, at_once)
+        if not seconds and events > at_once:
+            bucket = replace(bucket, tokens=bucket.tokens - (events - at_once))
+        self._buckets[name] = (bucket, limit)
+        if not seconds:
+            return None
+        allowed = f"{limit.rate:g}/s, burst {limit.burst}"
+        return Refused("rate_limited", f"this source may send {allowed}", seconds)
+
+    async def _batch(self, entrance: Entrance, headers: Headers, body: bytes) -> Answer:
+        """NDJSON: one transaction for the good lines, a result for each line."""
+        found = lines(body)
+        allowed = entrance.snapshot.config.listen.ingest.max_batch
+        if len(found) > allowed:
+            return Refused("batch_too_large", f"{len(found)} lines; at most {allowed} are taken")
+        refused = self._throttle(entrance, max(1, len(found)))
+        if refused is not None:
+            return refused
+        if has_id_header(headers):
+            return Refused("batch_with_id", "write an eventId into each line instead")
+        if not found:
+            return Refused("malformed", "the batch has no line; send one envelope a line")
+        now, wall = self._clock.now(), self._clock.wall()
+        read = [
+            envelope_event(entrance.source, headers, line, self._ids, now=now, wall=wall)
+            for line in found
+        ]
+        good = [
+            (event, entrance.snapshot.route(event.source, event.type))
+            for event in read
+            if not isinstance(event, Refused)
+        ]
+        stored = await self._commit.many(entrance.metrics, entrance.endpoints, good)
+        if isinstance(stored, Refused):
+            return stored
+        answers = iter(stored)
+        return Batch(tuple(one if isinstance(one, Refused) else next(answers) for one in read))
+
+
+def _allowed(source: Source, peer: str | None) -> bool:
+    if peer is None:
+        return source.allow_unix
+    address = _address(peer)
+    return any(address in network for network in source.allow_from or ())
+
+
+@lru_cache(maxsize=1024)
+def _address(peer: str) -> IPv4Address | IPv6Address:
+    """The address to judge: without a scope, and the inner one of an IPv4-mapped form."""
+    address = ip_address(peer.partition("%")[0])
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address

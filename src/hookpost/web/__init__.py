@@ -1,0 +1,1 @@
+"""HTTP faces: parse the request, call one service, render its answer."""

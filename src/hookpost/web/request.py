@@ -1,0 +1,109 @@
+"""One HTTP request as the parser left it, and its body under limits."""
+
+import asyncio
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from aiohttp.http import HttpVersion10, RawRequestMessage
+from aiohttp.streams import StreamReader
+from multidict import CIMultiDictProxy
+
+if TYPE_CHECKING:
+    from hookpost.web.server import Connection
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class BodyEnd(Enum):
+    """Why a body could not be read to its end."""
+
+    TOO_LARGE = auto()
+    LATE = auto()
+    BROKEN = auto()
+
+
+class Request:
+    """One request as the parser left it, its body unread."""
+
+    __slots__ = ("_message", "_payload", "_task", "connection")
+
+    def __init__(
+        self, message: RawRequestMessage, payload: StreamReader, connection: "Connection", task: Any
+    ) -> None:
+        self._message = message
+        self._payload = payload
+        self._task = task  # aiohttp clears it, to break a cycle of references
+        self.connection = connection
+
+    @property
+    def method(self) -> str:
+        """The method, as sent."""
+        return self._message.method
+
+    @property
+    def target(self) -> str:
+        """The request target, as sent."""
+        return self._message.path
+
+    @property
+    def path(self) -> str:
+        """The target's path, decoded."""
+        return self._message.url.path
+
+    @property
+    def headers(self) -> "CIMultiDictProxy[str]":
+        """The headers; bytes that are not UTF-8 appear as lone surrogates."""
+        return self._message.headers
+
+    @property
+    def peer(self) -> str | None:
+        """The client's IP address, None on a UNIX socket."""
+        name = self.connection.peername
+        return name[0] if isinstance(name, tuple) else None
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the client wants the connection to stay open."""
+        return not self._message.should_close
+
+    @property
+    def old(self) -> bool:
+        """Whether the client speaks HTTP/1.0."""
+        return self._message.version == HttpVersion10
+
+    @property
+    def body_ended(self) -> bool:
+        """Whether all of the body has arrived."""
+        return self._payload.is_eof()
+
+    async def read(self, limit: int, seconds: float) -> bytes | BodyEnd:
+        """The whole body, at most `limit` bytes, inside `seconds`."""
+        if self._payload.is_eof():
+            if self._payload.exception() is not None:
+                return BodyEnd.BROKEN
+            body = self._payload.read_nowait()
+            return body if len(body) <= limit else BodyEnd.TOO_LARGE
+        if self.headers.get("Expect", "").lower() == "100-continue" and not self.old:
+            self.connection.write(CONTINUE)
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(seconds):
+                while part := await self._payload.readany():
+                    size += len(part)
+                    if size > limit:
+                        return BodyEnd.TOO_LARGE
+                    parts.append(part)
+        except TimeoutError:
+            return BodyEnd.LATE
+        except (OSError, RuntimeError, web.RequestPayloadError):
+            return BodyEnd.BROKEN  # the client has gone, or its chunks make no sense
+        return b"".join(parts)
+
+    def _finish(self) -> None:
+        """Asked for by the connection before the answer is sent; nothing is held here."""
+
+    def _cancel(self, error: BaseException) -> None:
+        """Told by the connection when the client has gone."""
+        self._payload.set_exception(error)
