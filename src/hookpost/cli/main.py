@@ -119,9 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser = _Parser(prog="hookpost", description="A webhook gateway daemon.")
     parser.add_argument("--version", action="version", version=f"hookpost {__version__}")
-    commands = parser.add_subparsers(
-        dest="command", required=True, metavar="COMMAND", parser_class=_Parser
-    )
+    commands: Any = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_run(commands, common)
     reload = commands.add_parser("reload", parents=[common], help="reload and print the verdict")
     reload.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS")

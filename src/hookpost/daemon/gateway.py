@@ -12,6 +12,7 @@ from hookpost.clock import SystemClock
 from hookpost.config import Loaded, load
 from hookpost.core.settings import Config, Endpoint
 from hookpost.daemon.faces import NAMES, Face, close_faces, open_faces
+from hookpost.daemon.observer import StorageObserver
 from hookpost.daemon.options import Options
 from hookpost.daemon.signals import Signals
 from hookpost.metrics import LoopLag, Metrics
@@ -155,7 +156,7 @@ class Gateway:
         readings.ready = lambda: not self._health.refusals()
         metrics.recall({name: row.last_event_at for name, row in outbox.sources().items()})
         metrics.loaded(self._hash, self._clock.wall())
-        outbox.observe(metrics)
+        outbox.observer = StorageObserver(outbox, metrics)
 
     def _background(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
         clock = self._clock
@@ -240,11 +241,8 @@ class Gateway:
             self._notifier.ready(self._line())
 
     async def _until_told(self) -> None:
-        stop = asyncio.create_task(self._signals.stop.wait())
-        try:
-            await asyncio.wait({stop, self._failed}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            stop.cancel()
+        self._failed.add_done_callback(lambda _: self._signals.stop.set())
+        await self._signals.stop.wait()
 
     async def _tell_status(self) -> None:
         while True:
@@ -327,6 +325,8 @@ class Gateway:
         return False
 
 
-async def _raised(failed: "asyncio.Future[None]") -> None:
-    """Wait until a part has failed for good."""
-    await asyncio.shield(failed)
+async def _raised(failed: "asyncio.Future[Any]") -> None:
+    """Wait until a part has failed for good: with an exception, or an error as its result."""
+    error = await asyncio.shield(failed)
+    if isinstance(error, Exception):
+        raise error
