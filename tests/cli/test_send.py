@@ -1,8 +1,11 @@
 """`hookpost send`: the request a publisher would make."""
 
+import argparse
 import base64
 import json
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -142,7 +145,7 @@ class _Answer(BaseHTTPRequestHandler):
 @pytest.fixture
 def ingest() -> Iterator[Ingest]:
     with Ingest() as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server
         server.shutdown()
@@ -164,7 +167,7 @@ def test_an_event_is_posted_over_a_unix_socket(tmp_path: Path) -> None:
         server.socket = socket.socket(socket.AF_UNIX)
         server.socket.bind(str(path))
         server.socket.listen()
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
             assert send.post(UnixAddress(path), "/in", {}, b"{}")[0] == 202
@@ -217,6 +220,88 @@ def test_the_answer_is_data_on_stdout(
     send._show(202, b'{"a":"\x1b"}' if style == "table" else b'{"a":1}', style)
     told = capsys.readouterr()
     assert (told.out, told.err) == (out, err)
+
+
+CONFIG = """
+version: 1
+listen:
+  ingest: {{address: "127.0.0.1:{port}"}}
+  admin: {{address: "unix:admin.sock"}}
+storage: {{sqlite: {{path: outbox.db}}}}
+secrets:
+  token: {{file: token}}
+sources:
+  billing: {{path: /in/billing, auth: {{bearer: [token]}}, format: envelope}}
+endpoints:
+  crm: {{url: "https://crm.example.com/hooks", signing: none}}
+subscriptions:
+  all: {{endpoints: [crm]}}
+"""
+
+
+def run(*arguments: str, config: Path) -> int:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--config", type=Path)
+    common.add_argument("-o", "--output", default="table")
+    parser = argparse.ArgumentParser()
+    send.add_parser(parser.add_subparsers(), common)
+    args = parser.parse_args(["send", *arguments, "--config", str(config)])
+    return int(args.run(args))
+
+
+@pytest.fixture
+def config(tmp_path: Path, ingest: Ingest) -> Path:
+    (tmp_path / "token").write_text("canary-token\n")
+    (tmp_path / "token").chmod(0o600)
+    path = tmp_path / "gateway.yaml"
+    path.write_text(CONFIG.format(port=ingest.server_port))
+    return path
+
+
+def test_the_whole_command_posts_as_the_configuration_says(
+    config: Path, ingest: Ingest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").write_text('{"n":1}')
+    data = f"@{tmp_path / 'data'}"
+    assert run("billing", "--type", "invoice.paid", "--data", data, config=config) == 0
+    path, headers, body = ingest.requests[0]
+    assert path == "/in/billing"
+    assert headers["Authorization"] == "Bearer canary-token"
+    assert body == b'{"eventType":"invoice.paid","data":{"n":1}}'
+    told = capsys.readouterr()
+    assert told.out == '{"eventId":"evt_1"}\n'
+    assert "canary" not in told.out + told.err
+
+
+def test_an_unknown_source_names_the_one_that_was_meant(config: Path) -> None:
+    with pytest.raises(Failure, match='did you mean "billing"') as told:
+        run("biling", config=config)
+    assert told.value.code == 64
+
+
+def test_a_file_that_is_missing_or_invalid_has_its_exit_code(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(Failure) as told:
+        run("billing", config=tmp_path / "absent.yaml")
+    assert told.value.code == 66
+    config.write_text(config.read_text().replace("format: envelope", "format: envelop"))
+    with pytest.raises(Failure) as told:
+        run("billing", config=config)
+    assert told.value.code == 78
+    assert "sources.billing.format" in capsys.readouterr().err
+    with pytest.raises(Failure) as told:
+        send._input("@" + str(tmp_path / "absent"))
+    assert told.value.code == 66
+
+
+@pytest.mark.parametrize("module", ["send", "secrets", "listen"])
+def test_a_command_loads_no_server_before_it_serves(module: str) -> None:
+    program = (
+        f"import sys, hookpost.cli.{module}\n"
+        "sys.exit(bool({'aiohttp', 'uvloop', 'aiosqlite', 'yaml'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=30, check=False).returncode == 0
 
 
 def test_an_answer_that_is_no_json_is_shown_as_text(capsys: pytest.CaptureFixture[str]) -> None:
