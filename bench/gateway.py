@@ -112,7 +112,12 @@ endpoints:
                 stdout=log,
                 stderr=log,
             )
-        wait_until(30.0, self._ready, f"the gateway (log: {self.directory / 'log'}) was ready")
+        try:
+            wait_until(30.0, self._ready, f"the gateway (log: {self.directory / 'log'}) ready")
+        except BaseException:
+            self._process.kill()
+            self._process.wait()
+            raise
         self.ready_after = time.monotonic() - begin
         return self
 

@@ -133,6 +133,6 @@ def wait_until(limit: float, ready: Any, what: str, every: float = 0.005) -> flo
     begin = time.monotonic()
     while not ready():
         if time.monotonic() - begin > limit:
-            raise BenchError(f"{what} not within {limit:g} s")
+            raise BenchError(f"not within {limit:g} s: {what}")
         time.sleep(every)
     return time.monotonic() - begin
