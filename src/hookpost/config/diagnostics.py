@@ -125,8 +125,28 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     if len(word) > 64:
         return None
     folded = {name.lower().replace("-", "_"): name for name in known}
-    close = difflib.get_close_matches(word.lower().replace("-", "_"), folded, n=1, cutoff=0.7)
+    wanted = word.lower().replace("-", "_")
+    close = difflib.get_close_matches(wanted, folded, n=1, cutoff=0.7)
+    if not close:  # the ratio asks too much of short words
+        close = [name for name in folded if _one_slip(wanted, name)]
     return folded[close[0]] if close else None
+
+
+def _one_slip(one: str, other: str) -> bool:
+    """Whether a letter was added, left out or changed, or two changed places, in 3 to 5 letters."""
+    short, long = sorted((one, other), key=len)
+    if not 2 <= len(short) <= len(long) <= 5:
+        return False
+    if len(long) - len(short) == 1:
+        return any(long[:i] + long[i + 1 :] == short for i in range(len(long)))
+    if len(long) != len(short) or len(long) < 3:
+        return False
+    places = [i for i in range(len(long)) if long[i] != short[i]]
+    if len(places) == 2:
+        first, second = places
+        swapped = (long[first], long[second]) == (short[second], short[first])
+        return second == first + 1 and swapped
+    return len(places) == 1
 
 
 @dataclass(slots=True)

@@ -32,8 +32,7 @@ class Draft:
 
     def names(self, section: str) -> list[str]:
         """The names in a map, the unsound entries too."""
-        node = nodes.find(self.root, (section,))
-        return list(node.entries) if isinstance(node, nodes.Table) else []
+        return nodes.keys(self.root, (section,))
 
     def entries(self, section: str) -> Iterator[tuple[str, Json]]:
         """A map's sound entries in file order."""

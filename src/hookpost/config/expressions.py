@@ -109,8 +109,9 @@ def _known_functions(text: str, parsed: Any) -> None:
         variadic = bool(signature) and bool(signature[-1].get("variadic"))
         given = len(node["children"])
         if given < least or (given > least and not variadic):
-            wanted = f"{least} or more" if variadic else str(least)
-            raise ExpressionMistake(f"{name}() takes {wanted} arguments, not {given}", offset)
+            wanted = f"{least} or more arguments" if variadic else f"{least} argument"
+            wanted += "" if variadic or least == 1 else "s"
+            raise ExpressionMistake(f"{name}() takes {wanted}, not {given}", offset)
 
 
 class _Interpreter(TreeInterpreter):

@@ -61,6 +61,12 @@ _KINDS = {
     "number": "a number",
     "boolean": "true or false",
 }
+_TEXTS = {
+    "duration": "a duration",
+    "size": "a size",
+    "rate": "a rate",
+    "mode": "permissions",
+}
 
 
 @dataclass(slots=True)
@@ -188,7 +194,9 @@ class _Mistakes:
         wanted = error.validator_value
         wanted = [wanted] if isinstance(wanted, str) else wanted
         words = error.schema.get("x-words")
-        kinds = [_KINDS[kind] for kind in wanted if not (kind == "string" and words)]
+        text = _TEXTS.get(error.schema.get("x-type", ""), "text")
+        known = {**_KINDS, "string": text}
+        kinds = [known[kind] for kind in wanted if not (kind == "string" and words)]
         expected = " or ".join(kinds + (words or []))
         message = f"expected {expected}, found {self._shown(path, error.instance)}"
         self._error(path, "wrong-type", message + _remedy(error.schema, error.instance))
@@ -220,6 +228,9 @@ class _Mistakes:
                 return
 
 
+_CODES = {"route": "path", "socket": "address", "sent-header": "header"}
+
+
 def _bound(error: Any) -> tuple[str, str]:
     """Code and message of what takes no look around."""
     limit, shown = error.validator_value, quoted(error.instance)
@@ -237,14 +248,16 @@ def _bound(error: Any) -> tuple[str, str]:
         case "maxLength":
             return "long-text", f"the text has more than {limit} characters"
         case "const":
-            return "unknown-version", f"this program reads version {limit} only"
+            message = f"version {shown} is not known here; this program reads version: {limit}"
+            return "unknown-version", message
         case "x-words":
             return "wrong-value", error.message
     return "wrong-value", f"the value breaks the rule {error.validator}"
 
 
 def _code(error: Any) -> str:
-    return f"bad-{error.validator_value}"
+    kind = error.validator_value
+    return f"bad-{_CODES.get(kind, kind)}"
 
 
 def _kind(value: Any) -> str:

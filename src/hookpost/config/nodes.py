@@ -78,6 +78,12 @@ def find(root: Node, path: Path) -> Node | None:
     return node
 
 
+def keys(root: Node, path: Path) -> list[str]:
+    """The keys of the map at a path; none where there is no map."""
+    node = find(root, path)
+    return list(node.entries) if isinstance(node, Table) else []
+
+
 def key_mark(root: Node, path: Path) -> Mark:
     """Where the key of `path` stands; of a list item, or at the top, where the value does."""
     for length in range(len(path), 0, -1):

@@ -30,6 +30,21 @@ _ADVICE = {
     ),
     "did not find expected '-' indicator": "the list goes on with another indentation; align it",
     "could not find expected ':'": 'a key without ": " after it',
+    "did not find expected ',' or ']'": "the list goes on without a comma, or lacks its ]",
+    "did not find expected ',' or '}'": "the map goes on without a comma, or lacks its }",
+    "did not find expected node content": "a value is missing here, or a bracket or comma is amiss",
+    "did not find expected alphabetic or numeric character": (
+        "* and & begin aliases and anchors; put the text in quotes"
+    ),
+    "block sequence entries are not allowed in this context": (
+        "a list cannot begin here; write it on the next line, or in brackets"
+    ),
+    "found unknown escape character": (
+        "a backslash in double quotes begins an escape; use single quotes, or write \\\\"
+    ),
+    "did not find expected <document start>": (
+        "a key cannot begin here; align it with the keys before it"
+    ),
     "found unexpected end of stream": "the file ends inside a quoted text; close the quote",
     "found character that cannot start any token": (
         "this character cannot begin a value; put the text in quotes"

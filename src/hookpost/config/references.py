@@ -82,6 +82,8 @@ def _unused(draft: Draft, used: set[tuple[str, str]]) -> None:
         for name in draft.names(section):
             if (section, name) in used or section in _BUILT_IN.get(name, ()):
                 continue
+            if not isinstance(draft.part(section).get(name), dict):
+                continue  # it is a mistake in itself
             message = f"no subscription takes this {_ONE[section]}; add one, or remove it"
             if section not in ("sources", "endpoints"):
                 message = f"nothing uses this {_ONE[section]}; remove it"

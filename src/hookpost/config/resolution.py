@@ -2,7 +2,7 @@
 
 from pathlib import Path as FilePath
 
-from hookpost.config import values
+from hookpost.config import nodes, values
 from hookpost.config.diagnostics import Path
 from hookpost.config.draft import Draft
 from hookpost.config.schema import schema, walk
@@ -12,6 +12,7 @@ from hookpost.core.secrets import Secret
 from hookpost.core.signing import signing_key
 
 _ORIGINS = ("env", "file", "credential")
+_KNOWN = (*_ORIGINS, "not_before", "not_after")
 _MASKED = 6  # shorter texts are words of the messages themselves
 
 
@@ -20,7 +21,8 @@ def check_origins(draft: Draft) -> None:
     for name, data in draft.entries("secrets"):
         path: Path = ("secrets", name)
         given = [key for key in _ORIGINS if draft.written((*path, key))]
-        if len(given) != 1:
+        strange = set(nodes.keys(draft.root, path)) - set(_KNOWN)
+        if len(given) != 1 and not (strange and not given):
             shown = ", ".join(given) or "none"
             message = f"give exactly one of env, file and credential; given: {shown}"
             draft.name_error(path, "one-of", message)
@@ -28,6 +30,7 @@ def check_origins(draft: Draft) -> None:
         if start and end and values.instant(start) >= values.instant(end):
             message = f"it ends before it begins ({start}); the secret would never live"
             draft.error((*path, "not_after"), "contradiction", message)
+            del data["not_before"], data["not_after"]
 
 
 def resolve_all(draft: Draft) -> None:

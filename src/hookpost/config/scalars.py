@@ -43,7 +43,8 @@ def resolve(text: str) -> Scalar:
     if _LEADING_ZERO.fullmatch(text):
         raise ScalarMistake(
             "leading-zero",
-            f'{text} begins with a zero and reads as octal to some; quote it ("{text}") or drop it',
+            f"{text} begins with a zero, which some read as octal; "
+            "drop the zero, or write it in quotes if it is text",
         )
     if _NOT_FINITE.fullmatch(text):
         raise ScalarMistake("not-finite", f"{text} is not a number that a setting can have")
