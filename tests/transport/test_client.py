@@ -58,7 +58,16 @@ async def test_the_request_is_what_was_given_and_nothing_more(open_transport: Op
     lines = sent.decode().split("\r\n")
     assert lines[0] == "POST /a%41/../b?q[]=%2F&r HTTP/1.1"
     names = sorted(line.split(":")[0] for line in lines[1:] if line)
-    assert names == ["Content-Length", "Content-Type", "Host", "User-Agent", "webhook-id"]
+    assert names == [
+        "Accept",
+        "Accept-Encoding",
+        "Content-Length",
+        "Content-Type",
+        "Host",
+        "User-Agent",
+        "webhook-id",
+    ]
+    assert "Accept-Encoding: identity" in lines
     assert any(line.startswith("User-Agent: hookpost/") for line in lines)
 
 

@@ -7,12 +7,12 @@ or slow body, the deadline itself) changes what it said: a 2xx that was seen is 
 import asyncio
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from ssl import SSLContext
+from typing import Any
 
 from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar
-from multidict import istr
 from yarl import URL
 
 from hookpost import __version__
@@ -32,7 +32,13 @@ BODY_AS_BYTES = 1 << 20
 HEAD_LINE_MAX = 8190  # bytes of one line or field of an answer's head
 HEAD_FIELDS_MAX = 128
 _NO_TIMEOUT = ClientTimeout(total=None)  # the deadline here is the only one, and cheaper
-_OURS = ("Accept", "Accept-Encoding", "Content-Type")  # never added behind the caller's back
+# Said outright: left out, aiohttp would invite compressed answers, and to have it leave them out
+# costs 3 µs a request.
+_ALWAYS = {
+    "User-Agent": f"hookpost/{__version__}",
+    "Accept": "*/*",
+    "Accept-Encoding": "identity",
+}
 _CLOSED = Outcome(result=Result.INTERRUPTED, error="the endpoint's transport is closed")
 
 
@@ -81,8 +87,7 @@ class AiohttpTransport:
             connector=self._connector,
             cookie_jar=DummyCookieJar(),
             timeout=_NO_TIMEOUT,
-            headers={"User-Agent": f"hookpost/{__version__}"},
-            skip_auto_headers=[istr(name) for name in _OURS],
+            headers=_ALWAYS,
             auto_decompress=False,
             trust_env=False,
             max_line_size=HEAD_LINE_MAX,
@@ -90,29 +95,40 @@ class AiohttpTransport:
             max_headers=HEAD_FIELDS_MAX,
         )
         self._aim = self._take_aim(endpoint.url)
+        self._taken: dict[int, Outcome] = {}
         self._busy = 0
         self._closing = False
-        self._quiet = asyncio.Event()
-        self._quiet.set()
+        self._quiet = asyncio.Event()  # closing, and the last attempt is over
 
-    async def post(self, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> Outcome:
-        """POST once; see `Transport.post`."""
+    def post(
+        self, url: str, headers: Sequence[tuple[str, str]], body: bytes
+    ) -> Coroutine[Any, Any, Outcome]:
+        """POST once; see `Transport.post`. A plain function: one coroutine less on the hot path."""
         aim = self._aim
         if url != aim.text:
             aim = self._aim = self._take_aim(url)
         if aim.refusal is not None:
-            return aim.refusal
+            return _at_once(aim.refusal)
+        return self._attempt(aim, headers, body)
+
+    async def _attempt(self, aim: _Aim, headers: Sequence[tuple[str, str]], body: bytes) -> Outcome:
         if self._closing:
             return _CLOSED
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine runs in a task
-        progress = Progress(task)
+        progress = Progress()
         ATTEMPT.set(progress)
-        self._begin()
-        timer = self._loop.call_later(self._timeout, progress.expire)
         error: Exception | None = None
+        self._busy += 1
+        timer = self._loop.call_later(self._timeout, progress.expire)
         try:
-            await self._exchange(progress, aim.url, headers, body)
+            response = progress.response = await self._session.post(
+                aim.url,
+                data=body if len(body) <= BODY_AS_BYTES else io.BytesIO(body),
+                headers=headers,
+                allow_redirects=False,
+            )
+            if not response.content.at_eof():
+                await self._read(response, progress)
+            progress.rest()
         except asyncio.CancelledError:
             progress.abort()
             if not progress.expired:
@@ -123,55 +139,51 @@ class AiohttpTransport:
         finally:
             timer.cancel()
             self._end()
+        return self._conclude(progress, error, aim.where)
+
+    def _conclude(self, progress: Progress, error: Exception | None, where: str) -> Outcome:
         if progress.expired and progress.settle():
-            raise asyncio.CancelledError
+            raise asyncio.CancelledError  # not by the deadline alone
         if progress.response is not None:
-            return self._verdict(progress.response, bytes(progress.answer[:ANSWER_KEPT]))
+            return self._verdict(progress.response, progress.answer)
         if error is None or progress.expired:
-            return self._timed_out(progress, aim.where)
-        return self._broken(error, progress, aim.where)
+            return self._timed_out(progress, where)
+        return self._broken(error, progress, where)
+
+    def _end(self) -> None:
+        self._busy -= 1
+        if self._closing and not self._busy:
+            self._quiet.set()
 
     async def close(self) -> None:
         """See `Transport.close`."""
         self._closing = True
         self._connector.retire()
-        await self._quiet.wait()
+        if self._busy:
+            await self._quiet.wait()
         await self._session.close()
         await self._connector.ended()
         await self._resolver.close()
 
-    async def _exchange(
-        self, progress: Progress, url: URL, headers: Sequence[tuple[str, str]], body: bytes
-    ) -> None:
-        """Send, and read the answer into `progress`; whatever goes wrong is raised."""
-        response = progress.response = await self._session.post(
-            url,
-            data=body if len(body) <= BODY_AS_BYTES else io.BytesIO(body),
-            headers=headers,
-            allow_redirects=False,
-        )
-        content, answer = response.content, progress.answer
-        while not content.at_eof() and len(answer) < ANSWER_READ:
-            answer += await content.read(ANSWER_READ - len(answer))
+    async def _read(self, response: ClientResponse, progress: Progress) -> None:
+        """Read the answer's body into `progress` as far as it is wanted."""
+        content, answer = response.content, bytearray()
+        try:
+            while not content.at_eof() and len(answer) < ANSWER_READ:
+                answer += await content.read(ANSWER_READ - len(answer))
+        finally:
+            progress.answer = bytes(answer[:ANSWER_KEPT])
         if not content.at_eof():
             progress.abort()
-            return
-        if not response.closed:
-            response.release()
-        if progress.connection is not None:
-            progress.connection.rest()
-
-    def _begin(self) -> None:
-        self._busy += 1
-        self._quiet.clear()
-
-    def _end(self) -> None:
-        self._busy -= 1
-        if not self._busy:
-            self._quiet.set()
 
     def _verdict(self, response: ClientResponse, answer: bytes) -> Outcome:
         status = response.status
+        if not answer and status in self._success:
+            # the usual case by far; building an Outcome costs more than finding one
+            taken = self._taken.get(status)
+            if taken is None:
+                taken = self._taken[status] = Outcome(result=Result.SUCCESS, status=status)
+            return taken
         result = result_of(status, self._success)
         if result is Result.SUCCESS:
             return Outcome(result=result, status=status, answer=answer)
@@ -218,6 +230,10 @@ class AiohttpTransport:
             return None
         reason = judge(host, port, self._egress)
         return None if reason is None else failed(Result.BLOCKED, reason, permanent=True)
+
+
+async def _at_once(outcome: Outcome) -> Outcome:
+    return outcome
 
 
 def _told(status: int, reason: str | None) -> str:

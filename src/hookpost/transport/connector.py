@@ -32,15 +32,17 @@ class Progress:
 
     __slots__ = ("answer", "before", "connection", "denied", "expired", "response", "task", "wire")
 
-    def __init__(self, task: "asyncio.Task[Any]") -> None:
+    def __init__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - attempts are made in tasks
         self.task = task
         self.before = task.cancelling()
         self.expired = False
-        self.denied = False
+        self.denied = ""  # why the policy refused an address
         self.connection: AnswerProtocol | None = None
         self.wire: asyncio.Transport | None = None
         self.response: ClientResponse | None = None
-        self.answer = bytearray()
+        self.answer = b""
 
     def expire(self) -> None:
         """The time is over; the deadline's own cancellation, to be taken back by `settle`."""
@@ -50,6 +52,13 @@ class Progress:
     def settle(self) -> bool:
         """Take the deadline's cancellation back; True if someone else cancels the task too."""
         return self.task.uncancel() > self.before
+
+    def rest(self) -> None:
+        """The answer is read: give the connection back."""
+        if self.response is not None and not self.response.closed:
+            self.response.release()
+        if self.connection is not None:
+            self.connection.rest()
 
     def abort(self) -> None:
         """Drop the connection at once: a receiver that reads nothing would hold it for ever."""
@@ -101,22 +110,24 @@ class AnswerProtocol(ResponseHandler):
             if data:
                 self._drop()
             return
-        if data:
-            self.heard = True
+        self.heard = True
         if self._headed:
             self._feed_body(data)
+        elif not self._edge and data.find(_END_OF_HEAD) == len(data) - len(_END_OF_HEAD):
+            ResponseHandler.data_received(self, data)  # one head and nothing else: the usual case
         else:
             self._feed_heads(data)
 
     def feed_data(self, data: Any, size: int = 0) -> None:
         """The parser has read a head. Interim ones are dropped, a second final one is a fault."""
-        if 100 <= data[0].code <= 199 and data[0].code != 101:
+        code = data[0].code
+        if code < 200 and code >= 100 and code != 101:
             self._interim += 1
         elif self._headed:
             self.force_close()
         else:
             self._headed = True
-            super().feed_data(data, size)
+            ResponseHandler.feed_data(self, data, size)
 
     def _feed_heads(self, data: bytes) -> None:
         """Feed head by head: rubbish after a head must not take the head with it."""
@@ -198,7 +209,9 @@ class GuardedConnector(TCPConnector):
         self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout
     ) -> Connection:
         """A connection, new or reused, made known to the attempt that asks for it."""
-        connection = await super().connect(req, traces, timeout)
+        connection = await self._get(req.connection_key, traces)
+        if connection is None:
+            connection = await super().connect(req, traces, timeout)
         protocol = cast("AnswerProtocol", connection.protocol)
         protocol.begin()
         attempt = ATTEMPT.get()
@@ -211,7 +224,7 @@ class GuardedConnector(TCPConnector):
         family, kind, proto, _, target = address
         reason = judge(target[0], target[1], self._egress)
         if reason is not None:
-            ATTEMPT.get().denied = True
+            ATTEMPT.get().denied = reason
             raise Refused(reason)
         return socket.socket(family, kind, proto)
 

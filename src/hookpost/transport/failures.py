@@ -22,13 +22,13 @@ ERROR_KEPT = 200  # characters
 
 def one_line(text: str) -> str:
     """Text of strangers as one printable line: control, bidi and surrogate characters escaped."""
-    shown = text[:ERROR_KEPT]
+    shown = text[: ERROR_KEPT + 1]
     if not shown.isprintable():
         shown = "".join(
             letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
             for letter in shown
         )
-    return shown if len(shown) <= ERROR_KEPT and shown == text else shown[: ERROR_KEPT - 1] + "…"
+    return shown if len(shown) <= ERROR_KEPT else shown[: ERROR_KEPT - 1] + "…"
 
 
 def failed(result: Result, error: str, *, permanent: bool = False) -> Outcome:
@@ -41,6 +41,8 @@ def outcome_of(error: Exception, progress: Progress, where: str) -> Outcome:
 
     `where` is the host and port, for people. Texts of aiohttp are not used: some hold the URL.
     """
+    if progress.denied:
+        return failed(Result.BLOCKED, progress.denied)
     if isinstance(error, ClientConnectorError):
         return _not_connected(error, where)
     connection = progress.connection
@@ -63,7 +65,11 @@ def _not_connected(error: ClientConnectorError, where: str) -> Outcome:
         return failed(Result.BLOCKED, str(cause))
     if isinstance(error, ClientConnectorDNSError):
         return failed(Result.DNS, f"cannot look up {where}: {_reason(cause)}")
-    if isinstance(cause, ssl.SSLError | ssl.CertificateError):
+    # TCP's own refusals apart, a connection breaks off here only during the TLS handshake
+    broken_off = isinstance(cause, ConnectionError) and not isinstance(
+        cause, ConnectionRefusedError
+    )
+    if isinstance(cause, ssl.SSLError) or broken_off:
         return failed(Result.TLS, f"TLS with {where} failed: {_reason(cause)}")
     return failed(Result.CONNECT, f"cannot connect to {where}: {_reason(cause)}")
 
@@ -83,6 +89,8 @@ def _reason(error: BaseException) -> str:
             return "the URL is not accepted"
         case OSError() if error.errno is not None and error.errno > 0:
             return os.strerror(error.errno)
+        case ConnectionError():
+            return "it was broken off"
         case ClientError() if not isinstance(error, ClientPayloadError):
             cause = error.__cause__
             return "it was lost" if cause is None or cause is error else _reason(cause)
