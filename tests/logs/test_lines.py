@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookpost.logs.lines import MAX_LINE, Form, journal_form, json_form, moment, text_form
+from hookpost.logs.lines import Form, journal_form, json_form, moment, text_form
 
 FORMS = [text_form(colour=False), json_form(), journal_form()]
 AT = 1_764_064_800.125
@@ -119,30 +119,37 @@ def test_a_quoted_value_cannot_pretend_to_be_another_field() -> None:
 def test_a_line_has_at_most_8_kib(form: Form, character: str) -> None:
     fields = {"endpoint": "crm", "error": character * 100_000, "other": character * 5000}
     line = form(a_record(fields, message=character * 9000))
-    assert len(line) <= MAX_LINE + 1
+    assert len(line) <= 8192 + 1
     assert b"crm" in line
     assert b"cut" in line
     if form is FORMS[1]:
         json.loads(line)
 
 
+@pytest.mark.parametrize("form", FORMS, ids=["text", "json", "journal"])
+def test_a_line_that_just_fits_is_whole_and_one_byte_more_is_cut(form: Form) -> None:
+    overhead = len(form(a_record({"error": "x"}))) - 2
+    assert b"cut" not in form(a_record({"error": "x" * (8192 - overhead)}))
+    assert b"cut" in form(a_record({"error": "x" * (8192 - overhead + 1)}))
+
+
 def test_hundreds_of_fields_are_given_up_before_the_bound_is() -> None:
     for form in FORMS:
         line = form(a_record({f"field{n}": "x" * 100 for n in range(2000)}))
-        assert len(line) <= MAX_LINE + 1
+        assert len(line) <= 8192 + 1
         assert b"attempt.finished" in line
 
 
 @pytest.mark.parametrize("form", FORMS, ids=["text", "json", "journal"])
 def test_a_traceback_is_one_field_and_a_long_one_keeps_its_end(form: Form) -> None:
     try:
-        raise ValueError("x" * 20_000 + " the end")
+        raise ValueError("x" * 20_000 + " ".join(("at", "its", "end")))
     except ValueError:
         record = a_record(exc_info=sys.exc_info())
     line = form(record)
     assert line.count(b"\n") == 1
     assert b"traceback" in line
-    assert b"the end" in line
+    assert b"at its end" in line
 
 
 def test_a_record_of_another_library_tells_who_speaks() -> None:

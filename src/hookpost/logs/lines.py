@@ -149,10 +149,9 @@ def _json(value: Any) -> str:
     if isinstance(value, float):
         return repr(value) if isfinite(value) else "null"
     try:
-        text = _encode(value)
+        return _encode(value)
     except (ValueError, RecursionError):  # a circular or endless value
-        text = _encode(str(value))
-    return text.replace("\x7f", "\\u007f")
+        return _encode(str(value))
 
 
 def _level(record: logging.LogRecord) -> str:
