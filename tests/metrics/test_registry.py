@@ -256,8 +256,8 @@ def test_only_secrets_that_end_have_a_date_and_no_value_is_shown(metrics: Metric
 
 
 def test_storage_purges_and_sizes_are_told(metrics: Metrics) -> None:
-    metrics.operated("commit", 0.003)
-    metrics.erred("commit")
+    metrics.storage("commit", 0.003)
+    metrics.storage_error("commit")
     metrics.purged("delivered", "age", 7)
     metrics.purged("event", "age", 3)
     metrics.readings.sizes = DiskSizes
@@ -270,15 +270,6 @@ def test_storage_purges_and_sizes_are_told(metrics: Metrics) -> None:
     assert shown['retention_purged_total{cause="age",kind="event"}'] == 3
     assert shown['storage_size_bytes{file="database"}'] == 4096
     assert shown["storage_free_bytes"] == 10**9
-
-
-def test_an_overflow_is_counted_for_the_endpoint_of_that_number(metrics: Metrics) -> None:
-    metrics.readings.endpoints = lambda: [a_record("crm", 1), a_record("audit", 2)]
-    metrics.overflowed(EndpointId(2), 5)
-    shown = samples(metrics)
-    assert shown['dead_letters_total{endpoint="audit",reason="overflow"}'] == 5
-    assert shown['deliveries_finished_total{endpoint="audit",outcome="dead"}'] == 5
-    assert shown['dead_letters_total{endpoint="crm",reason="overflow"}'] == 0
 
 
 def test_when_a_source_last_sent_is_remembered_over_a_restart(metrics: Metrics) -> None:

@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 
 from hookpost import __version__
 from hookpost.clock import Clock
-from hookpost.core.model import DeadReason, EndpointId, EndpointRecord
+from hookpost.core.model import EndpointRecord
 from hookpost.core.secrets import Secret
 from hookpost.metrics import families
 from hookpost.metrics.readings import Readings
@@ -111,19 +111,13 @@ class Metrics:
 
     # -- verbs of the whole process ------------------------------------------------------------
 
-    def operated(self, operation: str, seconds: float) -> None:
+    def storage(self, operation: str, seconds: float) -> None:
         """One storage operation, out of STORAGE_OPERATIONS, took `seconds`."""
         self.storage_seconds[operation].observe(seconds)
 
-    def erred(self, operation: str) -> None:
+    def storage_error(self, operation: str) -> None:
         """One storage operation, out of STORAGE_OPERATIONS, failed."""
         self.storage_failures[operation] += 1
-
-    def overflowed(self, endpoint: EndpointId, count: int) -> None:
-        """`count` deliveries were put dead, their endpoint having too many pending ones."""
-        for record in self.readings.endpoints():
-            if record.id == endpoint:
-                self.endpoint(record.name).dead(DeadReason.OVERFLOW, count)
 
     def purged(self, kind: str, cause: str, n: int = 1) -> None:
         """Retention deleted `n` rows of a kind, because of a cause; the pair is one of PURGES."""
