@@ -254,7 +254,7 @@ class Settlement:
     attempt: Attempt | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class EndpointCounts:
     """Kept in the same transaction as the rows they count.
 
