@@ -157,10 +157,10 @@ def test_every_series_of_a_configured_name_exists_at_zero(metrics: Metrics) -> N
 
 
 def test_a_reload_adds_series_at_zero_and_resets_none(metrics: Metrics) -> None:
-    metrics.endpoint("crm").created(5)
+    metrics.endpoint("crm").dead(DeadReason.GONE, 5)
     metrics.configure(sources=["billing", "shop"], endpoints=["crm", "new"], secrets={})
     shown = samples(metrics)
-    assert shown['deliveries_created_total{endpoint="crm"}'] == 5
+    assert shown['dead_letters_total{endpoint="crm",reason="gone"}'] == 5
     assert shown['deliveries_created_total{endpoint="new"}'] == 0
     assert shown['events_accepted_total{source="shop"}'] == 0
     assert shown['config_items{kind="endpoint"}'] == 2
@@ -168,7 +168,6 @@ def test_a_reload_adds_series_at_zero_and_resets_none(metrics: Metrics) -> None:
 
 
 def test_a_removed_endpoint_is_shown_only_while_it_owns_deliveries(metrics: Metrics) -> None:
-    metrics.endpoint("audit").created(4)
     metrics.configure(sources=[], endpoints=["crm"], secrets={})
     assert 'deliveries_created_total{endpoint="audit"}' not in samples(metrics)
 
@@ -182,11 +181,11 @@ def test_a_removed_endpoint_is_shown_only_while_it_owns_deliveries(metrics: Metr
 
 def test_an_endpoint_that_returns_goes_on_from_its_old_counts(metrics: Metrics) -> None:
     before = metrics.endpoint("audit")
-    before.created(4)
+    before.dead(DeadReason.GONE, 4)
     metrics.configure(sources=[], endpoints=[], secrets={})
     metrics.configure(sources=[], endpoints=["audit"], secrets={})
     assert metrics.endpoint("audit") is before
-    assert samples(metrics)['deliveries_created_total{endpoint="audit"}'] == 4
+    assert samples(metrics)['dead_letters_total{endpoint="audit",reason="gone"}'] == 4
 
 
 def test_pending_does_not_count_what_is_in_flight(metrics: Metrics) -> None:
@@ -206,18 +205,15 @@ STATES = ("closed", "open", "half_open")
 
 
 def test_the_states_of_all_deliveries_add_up(metrics: Metrics) -> None:
-    crm = metrics.endpoint("crm")
-    crm.created(10)
-    crm.delivered(0.1)
-    crm.dead(DeadReason.EXHAUSTED, 2)
-    crm.replayed()
-    crm.cancelled()
-    counts = EndpointCounts(created=10, replayed=1, delivered=1, dead=2, cancelled=1, pending=7)
+    counts = EndpointCounts(
+        created=10, replayed=1, delivered=1, dead=2, cancelled=1, pending=7, dead_letters=1
+    )
     metrics.readings.endpoints = lambda: [a_record(counts=counts)]
     metrics.readings.states = lambda: {"crm": State(in_flight=3)}
     assert imbalances(metrics) == {"crm": 0, "audit": 0}
-    crm.delivered(0.1)  # counted, but not yet gone from the backlog
-    assert imbalances(metrics)["crm"] == -1
+    shown = samples(metrics)
+    assert shown['deliveries_finished_total{endpoint="crm",outcome="dead"}'] == 2
+    assert shown['deliveries_replayed_total{endpoint="crm"}'] == 1
 
 
 def test_ages_count_from_acceptance_and_from_due_time(metrics: Metrics, clock: FakeClock) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from hookpost.core.gate import HeldBy
-from hookpost.core.model import DeadReason, Result, State
+from hookpost.core.model import DeadReason, Result
 from hookpost.core.refusals import REFUSALS
 from hookpost.metrics import REJECTIONS, EndpointMetrics, SourceMetrics
 from hookpost.metrics.series import Histogram
@@ -56,13 +56,11 @@ def test_a_conflicting_duplicate_counts_as_both() -> None:
     assert (source.duplicate_events, source.conflicting_events) == (2, 1)
 
 
-def test_the_end_of_a_delivery_is_counted_by_outcome_and_reason_and_dated() -> None:
+def test_the_end_of_a_delivery_is_counted_by_reason_and_dated() -> None:
     endpoint = EndpointMetrics("crm", lambda: 77.0)
     endpoint.attempted(Result.SUCCESS, 0.2)
     endpoint.delivered(1.5)
     endpoint.dead(DeadReason.OVERFLOW, 3)
-    endpoint.cancelled(2)
-    assert endpoint.finished == {State.DELIVERED: 1, State.DEAD: 3, State.CANCELLED: 2}
     assert endpoint.dead_reasons[DeadReason.OVERFLOW] == 3
     assert endpoint.latency_seconds.total == 1.5
     assert endpoint.attempts[Result.SUCCESS] == 1

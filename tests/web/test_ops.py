@@ -46,12 +46,12 @@ async def client(ops: Ops, aiohttp_client: Any) -> TestClient:
 
 
 async def test_metrics_are_the_whole_exposition(ops: Ops, client: TestClient) -> None:
-    ops.metrics.endpoint("crm").created(2)
+    ops.metrics.source("billing").accepted(5.0)
     answer = await client.get("/metrics")
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     text = await answer.text()
-    assert 'hookpost_deliveries_created_total{endpoint="crm"} 2.0\n' in text
+    assert 'hookpost_events_accepted_total{source="billing"} 1.0\n' in text
     assert text.endswith("\n")
     own = [line for line in text.splitlines() if line.startswith("hookpost_")]
     again = [line for line in ops.metrics.render().decode().splitlines() if line in set(own)]

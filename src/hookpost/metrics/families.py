@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.core import Metric
 
-from hookpost.core.model import EndpointRecord
+from hookpost.core.model import EndpointCounts, EndpointRecord
 from hookpost.metrics.builders import counter, gauge, histogram
 from hookpost.metrics.readings import EndpointState, PendingAge
-from hookpost.metrics.series import BREAKER_STATES, EndpointMetrics, SourceMetrics
+from hookpost.metrics.series import BREAKER_STATES, OUTCOMES, EndpointMetrics, SourceMetrics
 
 if TYPE_CHECKING:
     from hookpost.metrics.registry import Metrics
+
+NO_COUNTS = EndpointCounts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,11 @@ class _View:
     record: EndpointRecord | None
     state: EndpointState | None
     age: PendingAge | None
+
+    @property
+    def counts(self) -> EndpointCounts:
+        """As committed with the rows they count: they survive a restart and always add up."""
+        return self.record.counts if self.record is not None else NO_COUNTS
 
     @property
     def in_flight(self) -> int:
@@ -130,19 +137,19 @@ def _deliveries(views: Sequence[_View]) -> Iterator[Metric]:
         "deliveries_created_total",
         "Deliveries put.",
         ["endpoint"],
-        (([e.name], e.created_deliveries) for e in series),
+        (([v.series.name], v.counts.created) for v in views),
     )
     yield counter(
         "deliveries_finished_total",
         "Deliveries that ended, by how.",
         ["endpoint", "outcome"],
-        (([e.name, str(o)], n) for e in series for o, n in e.finished.items()),
+        (([v.series.name, o], getattr(v.counts, o)) for v in views for o in OUTCOMES),
     )
     yield counter(
         "deliveries_replayed_total",
         "Finished deliveries made pending again.",
         ["endpoint"],
-        (([e.name], e.replayed_deliveries) for e in series),
+        (([v.series.name], v.counts.replayed) for v in views),
     )
     yield counter(
         "delivery_attempts_total",
@@ -192,7 +199,7 @@ def _standing(views: Sequence[_View], now: float) -> Iterator[Metric]:
         (
             "dead_letters",
             "Deliveries now in state dead.",
-            lambda v: v.record.counts.dead_letters if v.record else 0,
+            lambda v: v.counts.dead_letters,
         ),
         (
             "oldest_pending_delivery_age_seconds",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from hookpost.core.gate import HeldBy
-from hookpost.core.model import DeadReason, Result, State
+from hookpost.core.model import DeadReason, Result
 from hookpost.core.refusals import REFUSALS
 
 Label = TypeVar("Label")
@@ -31,12 +31,12 @@ REJECTIONS = (
     "storage",
     "draining",
 )
-OUTCOMES = (State.DELIVERED, State.DEAD, State.CANCELLED)
 THROTTLES = tuple(held_by.value for held_by in HeldBy)
 BREAKER_STATES = ("closed", "open", "half_open")
 STORAGE_OPERATIONS = ("commit", "refill", "purge")
+OUTCOMES = ("delivered", "dead", "cancelled")
 PURGES = (  # what, why
-    *((state.value, cause) for state in OUTCOMES for cause in ("age", "size")),
+    *((state, cause) for state in OUTCOMES for cause in ("age", "size")),
     ("event", "age"),
 )
 RELOADS = ("applied", "unchanged", "invalid", "restart_required", "error")
@@ -147,11 +147,9 @@ class EndpointMetrics:
         "attempts",
         "created_deliveries",
         "dead_reasons",
-        "finished",
         "last_finished_at",
         "latency_seconds",
         "name",
-        "replayed_deliveries",
         "throttles",
     )
 
@@ -159,11 +157,9 @@ class EndpointMetrics:
         self.name = name
         self._now = now
         self.created_deliveries = 0
-        self.replayed_deliveries = 0
         self.attempts = zeros(Result)
         self.attempt_seconds = Histogram(ATTEMPT_SECONDS)
         self.latency_seconds = Histogram(LATENCY_SECONDS)
-        self.finished = zeros(OUTCOMES)
         self.dead_reasons = zeros(DeadReason)
         self.throttles = zeros(THROTTLES)
         self.last_finished_at = 0.0
@@ -172,10 +168,6 @@ class EndpointMetrics:
         """`n` deliveries were put for this endpoint."""
         self.created_deliveries += n
 
-    def replayed(self, n: int = 1) -> None:
-        """`n` finished deliveries became pending again."""
-        self.replayed_deliveries += n
-
     def attempted(self, result: Result, seconds: float) -> None:
         """One attempt ended with `result` after `seconds`."""
         self.attempts[result] += 1
@@ -183,19 +175,13 @@ class EndpointMetrics:
 
     def delivered(self, latency: float) -> None:
         """One delivery was taken by the receiver, `latency` seconds after its acceptance."""
-        self.finished[State.DELIVERED] += 1
         self.latency_seconds.observe(latency)
         self.last_finished_at = self._now()
 
     def dead(self, reason: DeadReason, n: int = 1) -> None:
         """`n` deliveries became dead letters."""
-        self.finished[State.DEAD] += n
         self.dead_reasons[reason] += n
         self.last_finished_at = self._now()
-
-    def cancelled(self, n: int = 1) -> None:
-        """`n` deliveries were cancelled, pending or parked ones (a dead one had ended before)."""
-        self.finished[State.CANCELLED] += n
 
     def throttled(self, by: str) -> None:
         """The gate held the endpoint back although a delivery was due; `by` out of THROTTLES."""
