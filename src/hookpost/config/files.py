@@ -66,16 +66,18 @@ def content(path: Path) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as mistake:
         raise _unreadable(path, mistake) from None
-    with open(descriptor, "rb") as file:
+    try:
         kind = os.fstat(descriptor).st_mode
         if stat.S_ISDIR(kind):
             raise Unreadable("not-a-file", f"{path} is a directory; name a file in it")
         if not stat.S_ISREG(kind):
             raise Unreadable("not-a-file", f"{path} is not a regular file")
-        try:
+        with open(descriptor, "rb", closefd=False) as file:
             raw = file.read(reading.LARGEST + 1)
-        except OSError as mistake:
-            raise _unreadable(path, mistake) from None
+    except OSError as mistake:
+        raise _unreadable(path, mistake) from None
+    finally:
+        os.close(descriptor)
     if len(raw) > reading.LARGEST:
         raise Unreadable("too-large", "the file is larger than 1 MiB; divide it by include")
     return _decoded(raw)

@@ -68,15 +68,17 @@ def _from_file(path: Path) -> tuple[bytes, int]:
     except OSError as mistake:
         message = f"{path} cannot be read: {mistake.strerror}"
         raise SecretMistake("unreadable-secret", message) from None
-    with open(descriptor, "rb") as file:
+    try:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
             raise SecretMistake("unreadable-secret", f"{path} is not a regular file")
-        try:
+        with open(descriptor, "rb", closefd=False) as file:
             raw = file.read(LARGEST + 1)
-        except OSError as mistake:
-            message = f"{path} cannot be read: {mistake.strerror}"
-            raise SecretMistake("unreadable-secret", message) from None
+    except OSError as mistake:
+        message = f"{path} cannot be read: {mistake.strerror}"
+        raise SecretMistake("unreadable-secret", message) from None
+    finally:
+        os.close(descriptor)
     if len(raw) > LARGEST:
         raise SecretMistake("unreadable-secret", f"{path} is larger than 64 KiB")
     value = raw.removesuffix(b"\n").removesuffix(b"\r") if raw.endswith(b"\n") else raw
