@@ -1,0 +1,108 @@
+"""What is counted and remembered of endpoints and sources, as values and as rows."""
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from hookpost.core.model import (
+    EndpointCounts,
+    EndpointId,
+    EndpointRecord,
+    Event,
+    OnRemove,
+)
+
+CREATED, REPLAYED, DELIVERED, DEAD, CANCELLED, PENDING, DEAD_LETTERS = range(7)
+"""Places of an endpoint's counters, in a Book's `counts` and in a Tally."""
+
+COUNTERS = tuple(EndpointCounts.__dataclass_fields__)
+"""The counters' names, in the order of their places."""
+
+ACCEPTED, DUPLICATES, LAST = range(3)
+"""Places of a source's counters; the last is a time."""
+
+_FLAGS = ("paused_by_file", "paused_by_operator", "gone")
+
+Fresh = tuple[int, int, int, float, Event]
+"""A delivery just put: endpoint, delivery id, sequence, round_started, event."""
+
+
+@dataclass(slots=True)
+class Book:
+    """One endpoint: its record as last committed (counts apart), and its counters."""
+
+    record: EndpointRecord
+    max_pending: int
+    counts: list[int] = field(default_factory=lambda: [0] * 7)
+    _shown: EndpointRecord | None = None
+
+    def shown(self) -> EndpointRecord:
+        """The record with its counts."""
+        if self._shown is None:
+            counts = EndpointCounts(**dict(zip(COUNTERS, self.counts, strict=True)))
+            self._shown = replace(self.record, counts=counts)
+        return self._shown
+
+    def count(self, deltas: Iterable[int]) -> None:
+        """Move the counters."""
+        self.counts = [a + b for a, b in zip(self.counts, deltas, strict=True)]
+        self._shown = None
+
+    def revise(self, record: EndpointRecord, max_pending: int) -> None:
+        """Replace all that is not a counter."""
+        self.record, self.max_pending, self._shown = record, max_pending, None
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a transaction changes beyond its rows: counters, and what the windows must know."""
+
+    endpoints: dict[int, list[int]] = field(default_factory=dict)
+    sources: dict[str, list[float]] = field(default_factory=dict)
+    fresh: list[Fresh] = field(default_factory=list)
+    overflowed: dict[int, int] = field(default_factory=dict)
+
+    def endpoint(self, endpoint: int) -> list[int]:
+        """The deltas of an endpoint's counters, to be changed in place."""
+        deltas = self.endpoints.get(endpoint)
+        if deltas is None:
+            deltas = self.endpoints[endpoint] = [0] * 7
+        return deltas
+
+    def source(self, source: str) -> list[float]:
+        """The deltas of a source's counters, to be changed in place."""
+        deltas = self.sources.get(source)
+        if deltas is None:
+            deltas = self.sources[source] = [0, 0, 0.0]
+        return deltas
+
+    def add(self, other: "Tally") -> None:
+        """Take over what a part of the transaction changed."""
+        for endpoint, deltas in other.endpoints.items():
+            mine = self.endpoint(endpoint)
+            mine[:] = [a + b for a, b in zip(mine, deltas, strict=True)]
+        for source, (accepted, duplicates, last) in other.sources.items():
+            sums = self.source(source)
+            sums[:] = [sums[ACCEPTED] + accepted, sums[DUPLICATES] + duplicates, max(sums[2], last)]
+        self.fresh += other.fresh
+        for endpoint, count in other.overflowed.items():
+            self.overflowed[endpoint] = self.overflowed.get(endpoint, 0) + count
+
+
+def book_of(row: sqlite3.Row) -> Book:
+    """A row of `read_endpoints` as a Book."""
+    values = dict(row)
+    counts = [values.pop(name) for name in COUNTERS]
+    max_pending = values.pop("max_pending")
+    values.update({flag: bool(values[flag]) for flag in _FLAGS})
+    values["on_remove"] = OnRemove(values["on_remove"])
+    values["id"] = EndpointId(values["id"])
+    return Book(EndpointRecord(**values), max_pending, counts)
+
+
+def row_of(record: EndpointRecord, max_pending: int) -> Mapping[str, Any]:
+    """The parameters of `insert_endpoint` and `update_endpoint`."""
+    values = asdict(record)
+    del values["counts"], values["fresh"]
+    return {**values, "on_remove": record.on_remove.value, "max_pending": max_pending}

@@ -1,0 +1,357 @@
+"""The Outbox on one SQLite file: the parts put together, the protocol's names given to them."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from hookpost.clock import Clock
+from hookpost.core.errors import Conflict, NotFound, OutboxError, StorageUnavailable
+from hookpost.core.model import (
+    Delivery,
+    DeliveryId,
+    EndpointId,
+    EndpointRecord,
+    Event,
+    PutAnswer,
+    Settlement,
+    State,
+)
+from hookpost.storage.outbox import (
+    DeliveryDetail,
+    DeliveryView,
+    EndpointSpec,
+    PendingAge,
+    Purged,
+    RetentionLimits,
+    Selection,
+    SourceRecord,
+    StorageSizes,
+)
+from hookpost.storage.sqlite import endpoints as rows
+from hookpost.storage.sqlite import retention, verbs
+from hookpost.storage.sqlite.books import Book
+from hookpost.storage.sqlite.claims import Claims
+from hookpost.storage.sqlite.files import Lock, prepare
+from hookpost.storage.sqlite.group import GroupCommit
+from hookpost.storage.sqlite.people import People
+from hookpost.storage.sqlite.reader import Reader
+from hookpost.storage.sqlite.settlements import Owned
+from hookpost.storage.sqlite.transaction import Done
+from hookpost.storage.sqlite.writer import Writer
+
+
+class Observer(Protocol):
+    """Who counts what the outbox does; called on the loop, must be quick."""
+
+    def operated(self, operation: str, seconds: float) -> None:
+        """A commit, a refill or a reading (`commit`, `refill`, `purge`) took so long."""
+        ...
+
+    def erred(self, operation: str) -> None:
+        """A commit was refused by the disk."""
+        ...
+
+    def overflowed(self, endpoint: EndpointId, count: int) -> None:
+        """So many deliveries were put dead `overflow`."""
+        ...
+
+
+class SqliteOutbox:
+    """See hookpost.storage.outbox.Outbox. Made by `open`; used on the loop that opened it.
+
+    `failed` is done, with the error, once nothing can be committed any more: the daemon must
+    leave then. `observer` may be set at any time.
+    """
+
+    def __init__(self, path: Path, clock: Clock, lock: Lock) -> None:
+        self._path = path
+        self._clock = clock
+        self._lock = lock
+        self._readers = AsyncExitStack()
+        self._books: dict[int, Book] = {}
+        self._names: dict[str, EndpointId] = {}
+        self._sources: dict[str, SourceRecord] = {}
+        self._was_swamped = False
+        self._closing = False
+        self.observer: Observer | None = None
+
+    @classmethod
+    async def open(
+        cls, path: Path, *, synchronous: str = "full", clock: Clock, create: bool = True
+    ) -> "SqliteOutbox":
+        """Open, migrate and lock the database at `path`, making it unless `create` is False.
+
+        `synchronous` is full or extra. Raises AlreadyLocked, StorageCorrupt (damage, a newer
+        schema, another program's file), StorageFull (no room to migrate) or StorageUnavailable.
+        """
+        prepare(path, create=create)
+        outbox = cls(path, clock, Lock(path))
+        try:
+            await outbox._start(synchronous)
+        except BaseException:
+            await outbox._readers.aclose()
+            outbox._lock.release()
+            raise
+        return outbox
+
+    async def _start(self, synchronous: str) -> None:
+        self._writer = Writer(self._path, synchronous, self._clock)
+        self._books, self._sources = await self._writer.open()
+        self._names = {book.record.name: book.record.id for book in self._books.values()}
+        try:
+            pages = await self._readers.enter_async_context(await Reader.open(self._path))
+            lists = await self._readers.enter_async_context(await Reader.open(self._path))
+        except BaseException:
+            await self._writer.close()
+            raise
+        self._claims = Claims(self._books, pages, self._clock.monotonic, self._operated)
+        self._group = GroupCommit(self._writer.submit, self._committed, self._claims.in_flight)
+        self._writer.serve(self._group.answered)
+        self._people = People(lists, self._claims, self._names.get, self._change)
+
+    @property
+    def failed(self) -> "asyncio.Future[OutboxError]":
+        """Done once nothing can be committed any more."""
+        return self._group.failed
+
+    # -- the road of an event ----------------------------------------------------------------
+
+    def put(self, event: Event, endpoints: Sequence[EndpointId]) -> Awaitable[PutAnswer]:
+        """See Outbox.put."""
+        return self._group.put((event, endpoints))
+
+    def put_many(
+        self, events: Sequence[tuple[Event, Sequence[EndpointId]]]
+    ) -> Awaitable[Sequence[PutAnswer]]:
+        """See Outbox.put_many."""
+        return self._group.put_group(events)
+
+    async def claim(self, endpoint: EndpointId, limit: int, now: float) -> Sequence[Delivery]:
+        """See Outbox.claim."""
+        if self._group.swamped or self._group.jammed or self._group.refusal is not None:
+            return []
+        return await self._claims.claim(endpoint, limit, now)
+
+    def next_due(self, endpoint: EndpointId) -> float | None:
+        """See Outbox.next_due."""
+        return self._claims.next_due(endpoint)
+
+    def release(self, deliveries: Sequence[Delivery]) -> None:
+        """See Outbox.release."""
+        self._claims.release(deliveries)
+
+    def settle(self, settlement: Settlement) -> Awaitable[bool]:
+        """See Outbox.settle."""
+        ours = self._claims.hand_in(settlement)
+        return self._group.settle(settlement, ours=ours)
+
+    def watch(self, endpoint: EndpointId, doorbell: Callable[[], None] | None) -> None:
+        """See Outbox.watch."""
+        self._claims.watch(endpoint, doorbell)
+
+    def _committed(self, done: Done, settlements: Sequence[Owned]) -> None:
+        """What a transaction changed, told to memory before anybody is answered."""
+        tally = done.tally
+        for endpoint, deltas in tally.endpoints.items():
+            if endpoint in self._books:
+                self._books[endpoint].count(deltas)
+        for name, (accepted, duplicates, last) in tally.sources.items():
+            known = self._sources.get(name) or SourceRecord(
+                name=name, accepted=0, duplicates=0, last_event_at=last
+            )
+            self._sources[name] = SourceRecord(
+                name=name,
+                accepted=known.accepted + int(accepted),
+                duplicates=known.duplicates + int(duplicates),
+                last_event_at=max(known.last_event_at or last, last),
+            )
+        self._claims.committed(tally, list(zip(settlements, done.settled, strict=True)))
+        self._observe(done)
+        blocked = self._group.swamped or self._group.jammed
+        if self._was_swamped and not blocked:
+            self._claims.ring()
+        self._was_swamped = blocked
+
+    def _observe(self, done: Done) -> None:
+        if self.observer is None:
+            return
+        self.observer.operated("commit", done.seconds)
+        if done.full or done.failed is not None:
+            self.observer.erred("commit")
+        for endpoint, count in done.tally.overflowed.items():
+            self.observer.overflowed(EndpointId(endpoint), count)
+
+    def _operated(self, operation: str, seconds: float) -> None:
+        if self.observer is not None:
+            self.observer.operated(operation, seconds)
+
+    # -- endpoints ---------------------------------------------------------------------------
+
+    async def apply_endpoints(
+        self, specs: Sequence[EndpointSpec], now: float
+    ) -> Mapping[str, EndpointRecord]:
+        """See Outbox.apply_endpoints."""
+        wanted = tuple(specs)
+        revisions: list[rows.Revision] = await self._group.command(
+            lambda store, _, tally: rows.apply(store, wanted, now, tally), self._revised
+        )
+        fresh = {revision.record.id for revision in revisions if revision.record.fresh}
+        named = {spec.name: self._books[self._names[spec.name]].shown() for spec in wanted}
+        return {
+            name: replace(record, fresh=True) if record.id in fresh else record
+            for name, record in named.items()
+        }
+
+    def _revised(self, revisions: Sequence[rows.Revision]) -> None:
+        """Rows were written: books, names and windows follow."""
+        for revision in revisions:
+            record = replace(revision.record, fresh=False)
+            book = self._books.get(record.id)
+            if book is None:
+                book = self._books[record.id] = Book(record, revision.max_pending)
+                self._claims.admit(record.id, book)
+            else:
+                if self._names.get(book.record.name) == record.id:
+                    del self._names[book.record.name]
+                book.revise(record, revision.max_pending)
+                self._claims.follow(record.id, book)
+            self._names[record.name] = record.id
+
+    def endpoint(self, endpoint: EndpointId) -> EndpointRecord:
+        """See Outbox.endpoint. NotFound."""
+        book = self._books.get(endpoint)
+        if book is None:
+            raise NotFound(f"endpoint number {endpoint}: is not in the outbox")
+        return book.shown()
+
+    def endpoints(self) -> Sequence[EndpointRecord]:
+        """See Outbox.endpoints."""
+        records = [book.shown() for book in self._books.values()]
+        return [
+            record
+            for record in records
+            if record.removed_at is None or record.counts.pending or record.counts.dead_letters
+        ]
+
+    async def update_endpoint(
+        self, endpoint: EndpointId, now: float, **changes: Any
+    ) -> EndpointRecord:
+        """See Outbox.update_endpoint. NotFound; TypeError for what cannot be changed."""
+        unknown = sorted(changes.keys() - rows.CHANGEABLE)
+        if unknown:
+            raise TypeError(f"{', '.join(unknown)}: not to be changed here")
+        await self._group.command(
+            lambda store, *_: rows.update(store, endpoint, changes, now),
+            lambda revision: self._revised([revision]),
+        )
+        return self.endpoint(endpoint)
+
+    def sources(self) -> Mapping[str, SourceRecord]:
+        """See Outbox.sources."""
+        return dict(self._sources)
+
+    # -- people ------------------------------------------------------------------------------
+
+    async def deliveries(
+        self, selection: Selection, *, before: DeliveryId | None = None, limit: int = 100
+    ) -> Sequence[DeliveryView]:
+        """See Outbox.deliveries."""
+        return await self._people.deliveries(selection, before, limit)
+
+    async def delivery(self, delivery: DeliveryId) -> DeliveryDetail:
+        """See Outbox.delivery."""
+        return await self._people.delivery(delivery)
+
+    async def count(self, selection: Selection) -> int:
+        """See Outbox.count."""
+        return await self._people.count(selection)
+
+    async def retry(self, selection: Selection, now: float, *, to: EndpointId | None = None) -> int:
+        """See Outbox.retry."""
+        if to is None:
+            return await self._people.change(
+                selection, verbs.Hasten(now), frozenset({State.PENDING})
+            )
+        record = self.endpoint(to)
+        if record.removed_at is not None:
+            raise Conflict(f"endpoint {record.name!r}: left the configuration; name another")
+        return await self._people.change(
+            selection, verbs.Move(now, to=to), frozenset({State.PARKED})
+        )
+
+    async def cancel(self, selection: Selection, now: float) -> int:
+        """See Outbox.cancel."""
+        states = frozenset({State.PENDING, State.PARKED, State.DEAD})
+        return await self._people.change(selection, verbs.Cancel(now), states)
+
+    async def replay(self, selection: Selection, now: float) -> int:
+        """See Outbox.replay. Dead letters of removed endpoints are left alone."""
+        return await self._people.change(selection, verbs.Replay(now), frozenset({State.DEAD}))
+
+    async def purge_dead(self, selection: Selection) -> int:
+        """See Outbox.purge_dead."""
+        now = self._clock.now()
+        return await self._people.change(selection, verbs.PurgeDead(now), frozenset({State.DEAD}))
+
+    def _change(
+        self,
+        change: verbs.Change,
+        numbers: Sequence[int],
+        applied: Callable[[verbs.Changed], None],
+        undone: Callable[[], None],
+    ) -> Awaitable[verbs.Changed]:
+        return self._group.command(
+            lambda store, _, tally: verbs.carry_out(store, change, numbers, tally), applied, undone
+        )
+
+    # -- housekeeping ------------------------------------------------------------------------
+
+    async def purge(self, limits: RetentionLimits, now: float) -> Purged:
+        """See Outbox.purge."""
+        started = self._clock.monotonic()
+        step = partial(retention.purge, limits=limits, now=now)
+        purged: Purged = await self._group.command(
+            lambda store, in_flight, tally: step(store, in_flight=in_flight, tally=tally)
+        )
+        self._operated("purge", self._clock.monotonic() - started)
+        return purged
+
+    async def pending_ages(self) -> Mapping[EndpointId, PendingAge]:
+        """See Outbox.pending_ages."""
+        return await self._people.pending_ages()
+
+    def sizes(self) -> StorageSizes:
+        """See Outbox.sizes."""
+        disk = os.statvfs(self._path.parent)
+        return StorageSizes(
+            database=_size(self._path),
+            wal=_size(self._path.with_name(self._path.name + "-wal")),
+            free=disk.f_bavail * disk.f_frsize,
+        )
+
+    async def close(self) -> None:
+        """See Outbox.close. A second call does nothing."""
+        if self._closing:
+            return
+        self._closing = True
+        closed = StorageUnavailable(f"{self._path}: the outbox is closed")
+        self._group.refusal = self._group.refusal or closed
+        await self._group.flush()
+        self._group.ended = self._group.ended or closed
+        self._group.stop()
+        await self._claims.close()
+        await self._readers.aclose()  # before the writer: the last to close folds the log in
+        await self._writer.close()
+        self._lock.release()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,131 @@
+-- name: due_sizes
+-- The next due deliveries of an endpoint after a position, with what their events weigh.
+SELECT d.next_at, d.id, length(e.body)
+FROM delivery d INDEXED BY delivery_due CROSS JOIN event e ON e.seq = d.event
+WHERE d.endpoint = :endpoint AND d.state = 0 AND (d.next_at, d.id) > (:next_at, :id)
+  AND d.next_at <= :now
+ORDER BY d.next_at, d.id LIMIT :limit
+
+-- name: due
+-- The same, whole, up to a position.
+SELECT d.next_at, d.id, length(e.body) AS size, d.endpoint, d.event, d.attempts, d.round_attempts,
+       d.round_started, d.replayed_at, e.id AS event_id, e.source, e.type, e.occurred_at,
+       e.accepted_at, e.format, e.content_type, e.headers, e.body
+FROM delivery d INDEXED BY delivery_due CROSS JOIN event e ON e.seq = d.event
+WHERE d.endpoint = :endpoint AND d.state = 0 AND (d.next_at, d.id) > (:next_at, :id)
+  AND (d.next_at, d.id) <= (:last_next_at, :last_id)
+ORDER BY d.next_at, d.id
+
+-- name: due_after
+-- When the first delivery that is not due yet will be.
+SELECT next_at FROM delivery INDEXED BY delivery_due
+WHERE endpoint = ? AND state = 0 AND next_at > ? ORDER BY next_at LIMIT 1
+
+-- name: view
+-- A delivery as shown, with its last attempt; `from` and `where` follow.
+SELECT d.id, d.event, e.id AS event_id, e.type, e.source, p.name, d.state, d.reason, d.attempts,
+       e.accepted_at, d.next_at, d.settled_at, a.started_at, a.error, a.result, a.status,
+       d.replayed_at, d.replayed_after, p.removed_at
+
+-- name: count
+-- How many; `from` and `where` follow.
+SELECT count(*)
+
+-- name: candidates
+-- What a bulk verb may change; `from` and `where` follow.
+SELECT d.id, d.endpoint
+
+-- name: from_any
+-- Newest or oldest first by number, whatever the state.
+FROM delivery d NOT INDEXED
+CROSS JOIN event e ON e.seq = d.event CROSS JOIN endpoint p ON p.id = d.endpoint
+
+-- name: from_dead
+-- Dead letters only.
+FROM delivery d INDEXED BY delivery_dead_anywhere
+CROSS JOIN event e ON e.seq = d.event CROSS JOIN endpoint p ON p.id = d.endpoint
+
+-- name: from_dead_of_endpoint
+-- Dead letters of one endpoint only.
+FROM delivery d INDEXED BY delivery_dead
+CROSS JOIN event e ON e.seq = d.event CROSS JOIN endpoint p ON p.id = d.endpoint
+
+-- name: with_attempt
+-- The last attempt, where one was made.
+LEFT JOIN attempt a ON a.delivery = d.id AND a.number = d.attempts
+
+-- name: is_any
+TRUE
+
+-- name: is_ids
+d.id IN (SELECT value FROM json_each(:ids))
+
+-- name: is_endpoint
+d.endpoint = :endpoint
+
+-- name: is_source
+e.source = :source
+
+-- name: is_event_id
+e.id = :event_id
+
+-- name: is_event_type
+e.type = :event_type
+
+-- name: is_reason
+d.reason = :reason
+
+-- name: is_accepted_after
+e.accepted_at > :accepted_after
+
+-- name: is_accepted_before
+e.accepted_at < :accepted_before
+
+-- name: is_before
+d.id < :before
+
+-- name: is_after
+d.id > :after
+
+-- name: state_pending
+(d.state = 0 AND p.removed_at IS NULL AND d.id NOT IN (SELECT value FROM json_each(:in_flight)))
+
+-- name: state_in_flight
+(d.state = 0 AND d.id IN (SELECT value FROM json_each(:in_flight)))
+
+-- name: state_parked
+(d.state = 0 AND p.removed_at IS NOT NULL
+ AND d.id NOT IN (SELECT value FROM json_each(:in_flight)))
+
+-- name: state_delivered
+d.state = 1
+
+-- name: state_dead
+d.state = 2
+
+-- name: state_cancelled
+d.state = 3
+
+-- name: newest_first
+ORDER BY d.id DESC LIMIT :limit
+
+-- name: oldest_first
+ORDER BY d.id LIMIT :limit
+
+-- name: event
+-- An event whole.
+SELECT id AS event_id, source, type, occurred_at, accepted_at, format, content_type, headers, body
+FROM event WHERE seq = ?
+
+-- name: attempts
+-- What was tried for a delivery, oldest first.
+SELECT number, started_at, duration, result, status, answer, error, retry_after
+FROM attempt WHERE delivery = ? ORDER BY number
+
+-- name: pending_ages
+-- Of each endpoint's pending deliveries: the earliest due time, the earliest acceptance. Walks the
+-- whole index of what is due, so for a background refresh only.
+SELECT o.endpoint, o.due_at, e.accepted_at
+FROM (SELECT endpoint, min(next_at) AS due_at, min(id) AS id
+      FROM delivery INDEXED BY delivery_due WHERE state = 0 GROUP BY endpoint) o
+CROSS JOIN delivery d ON d.id = o.id CROSS JOIN event e ON e.seq = d.event

@@ -1,0 +1,44 @@
+-- name: sweep_candidates
+-- Pending deliveries of one endpoint, any order.
+SELECT id FROM delivery WHERE endpoint = ? AND state = 0 LIMIT ?
+
+-- name: sweep
+-- Pending deliveries of a removed endpoint end.
+UPDATE delivery SET state = ?, reason = ?, settled_at = ? WHERE id IN (?...) AND state = 0
+
+-- name: oldest_finished
+-- When the delivery that was finished first in this state was finished.
+SELECT settled_at FROM delivery WHERE state = ? AND state > 0 ORDER BY settled_at LIMIT 1
+
+-- name: finished_before
+-- Finished deliveries, oldest first.
+SELECT id, event, endpoint FROM delivery
+WHERE state = ? AND state > 0 AND settled_at <= ? ORDER BY settled_at LIMIT ?
+
+-- name: delete_attempts
+-- What was tried for these deliveries.
+DELETE FROM attempt WHERE delivery IN (?...)
+
+-- name: delete_finished
+-- These deliveries, unless they came alive again.
+DELETE FROM delivery WHERE id IN (?...) AND state > 0
+
+-- name: delete_bare_events
+-- Those of these events that no delivery refers to any more.
+DELETE FROM event WHERE seq IN (?...) AND NOT EXISTS (
+    SELECT 1 FROM delivery d
+    WHERE d.id >= event.first_delivery AND d.id < event.first_delivery + event.deliveries)
+
+-- name: oldest_unrouted
+-- When the oldest event that nobody was owed came in.
+SELECT accepted_at FROM event WHERE deliveries = 0 ORDER BY accepted_at LIMIT 1
+
+-- name: delete_unrouted
+-- Events that nobody was owed, oldest first.
+DELETE FROM event WHERE seq IN (
+    SELECT seq FROM event WHERE deliveries = 0 AND accepted_at <= ? ORDER BY accepted_at LIMIT ?)
+
+-- name: delete_identities
+-- Identities past their dedup window.
+DELETE FROM dedup WHERE identity IN (
+    SELECT identity FROM dedup WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)

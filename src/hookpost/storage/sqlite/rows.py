@@ -1,0 +1,122 @@
+"""Rows as nouns: what the readers bring becomes what everything above knows."""
+
+import json
+import sqlite3
+from collections.abc import Collection
+
+from hookpost.core.model import (
+    Attempt,
+    DeadReason,
+    Delivery,
+    DeliveryId,
+    EndpointId,
+    EndpointRecord,
+    Event,
+    Format,
+    Outcome,
+    Result,
+    State,
+)
+from hookpost.storage.outbox import DeliveryView
+from hookpost.storage.sqlite.books import Fresh
+
+Item = Fresh | sqlite3.Row | Delivery
+"""What a window holds for one delivery: made into a Delivery only when it is claimed."""
+
+_STATES = (State.PENDING, State.DELIVERED, State.DEAD, State.CANCELLED)
+
+
+def event_of(row: sqlite3.Row) -> Event:
+    """The event in a row that has all its columns; its identity is not kept with it."""
+    headers = row["headers"]
+    return Event(
+        id=row["event_id"],
+        source=row["source"],
+        type=row["type"],
+        occurred_at=row["occurred_at"],
+        accepted_at=row["accepted_at"],
+        format=Format(row["format"]),
+        content_type=row["content_type"],
+        body=row["body"],
+        headers=()
+        if headers is None
+        else tuple((name, text) for name, text in json.loads(headers)),
+    )
+
+
+def delivery_of(item: Item, record: EndpointRecord) -> Delivery:
+    """The delivery to attempt; one whose endpoint was revived since begins a new round."""
+    if isinstance(item, Delivery):
+        return item
+    if isinstance(item, tuple):
+        endpoint, number, sequence, started, event = item
+        return Delivery(
+            id=DeliveryId(number),
+            endpoint=EndpointId(endpoint),
+            sequence=sequence,
+            event=event,
+            round_started=started,
+        )
+    delivery = Delivery(
+        id=DeliveryId(item["id"]),
+        endpoint=EndpointId(item["endpoint"]),
+        sequence=item["event"],
+        event=event_of(item),
+        attempts=item["attempts"],
+        round_attempts=item["round_attempts"],
+        round_started=item["round_started"],
+        replayed=item["replayed_at"] is not None,
+    )
+    if record.revived_at is not None and delivery.round_started < record.revived_at:
+        delivery.round_attempts = 0
+        delivery.round_started = record.revived_at
+    return delivery
+
+
+def view_of(row: sqlite3.Row, in_flight: Collection[int]) -> DeliveryView:
+    """A delivery as shown; its state is derived here."""
+    stored = _STATES[row["state"]]
+    state = stored
+    if stored is State.PENDING:
+        if row["id"] in in_flight:
+            state = State.IN_FLIGHT
+        elif row["removed_at"] is not None:
+            state = State.PARKED
+    replayed = row["replayed_after"] is not None and row["attempts"] > row["replayed_after"]
+    return DeliveryView(
+        id=DeliveryId(row["id"]),
+        sequence=row["event"],
+        event_id=row["event_id"],
+        event_type=row["type"],
+        source=row["source"],
+        endpoint=row["name"],
+        state=state,
+        reason=None if row["reason"] is None else DeadReason(row["reason"]),
+        attempts=row["attempts"],
+        accepted_at=row["accepted_at"],
+        next_at=row["next_at"] if stored is State.PENDING else None,
+        added_at=row["settled_at"],
+        last_attempt_at=row["started_at"],
+        last_error=row["error"],
+        last_kind=row["result"],
+        last_status=row["status"],
+        replayed_at=row["replayed_at"],
+        last_replay_attempt=row["started_at"] if replayed else None,
+        last_replay_error=row["error"] if replayed else None,
+    )
+
+
+def attempt_of(row: sqlite3.Row) -> Attempt:
+    """A recorded attempt."""
+    return Attempt(
+        number=row["number"],
+        started_at=row["started_at"],
+        duration=row["duration"],
+        outcome=Outcome(
+            result=Result(row["result"]),
+            status=row["status"],
+            answer=row["answer"] or b"",
+            error=row["error"] or "",
+            retry_after=row["retry_after"],
+        ),
+    )

@@ -1,0 +1,240 @@
+"""The one writing connection: opened, checked, migrated; it lives on the writer's thread."""
+
+import os
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hookpost.core.errors import StorageCorrupt, StorageFull
+from hookpost.storage.outbox import SourceRecord
+from hookpost.storage.sqlite import sql
+from hookpost.storage.sqlite.books import Book, Tally, book_of
+from hookpost.storage.sqlite.files import Ballast
+
+APPLICATION_ID = 0x484B5054  # "HKPT"
+SYNCHRONOUS = {"full": 2, "extra": 3}
+_STEP = 2.0  # seconds the clock may differ after a restart before waits are moved
+
+_PRAGMAS: Mapping[str, int] = {
+    "busy_timeout": 5000,
+    "foreign_keys": 1,
+    "trusted_schema": 0,
+    "cell_size_check": 1,
+    "mmap_size": 0,
+    "temp_store": 2,
+    "cache_size": -16384,
+    "journal_size_limit": 64 << 20,
+    "wal_autocheckpoint": 1000,
+}
+_UNREPORTED = {"mmap_size"}  # a build without it answers nothing
+
+
+class Store:
+    """The writing connection with its counters. Used by one thread only.
+
+    `books` belong to the loop: they are read here while a batch runs, and changed there only
+    while none does.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path, books: dict[int, Book]) -> None:
+        self.connection = connection
+        self.path = path
+        self.books = books
+        self.ballast = Ballast(path)
+        self.sequence = 0
+        self.delivery = 0
+        self.seen_at = 0.0
+        self.shrinking = False  # retention by size has begun and not yet reached its aim
+        self._written = sql.statements("writer")
+
+    @classmethod
+    def open(cls, path: Path, *, synchronous: str, now: float) -> "Store":
+        """Open and migrate. Raises StorageCorrupt, StorageFull or sqlite3.Error."""
+        connection = connect(path)
+        try:
+            try:
+                configure(connection, path, synchronous)
+                migrate(connection, path)
+                return cls._loaded(connection, path, now)
+            except sqlite3.DatabaseError as error:
+                if error.sqlite_errorcode in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+                    raise damaged(path, str(error)) from error
+                raise
+        except BaseException:
+            connection.close()
+            raise
+
+    @classmethod
+    def _loaded(cls, connection: sqlite3.Connection, path: Path, now: float) -> "Store":
+        store = cls(connection, path, {})
+        store.books.update({book.record.id: book for book in store.read_books()})
+        row = connection.execute(store._written["read_mark"]).fetchone()
+        store.sequence, store.delivery, store.seen_at = row
+        back = store.seen_at - now
+        if back > _STEP:
+            store.run("set_back", {"now": now, "seconds": back})
+            store.run("forget_seen", (now,))
+            store.seen_at = now
+        store.ballast.lay()
+        return store
+
+    def read_books(self) -> list[Book]:
+        """Every endpoint's row."""
+        cursor = self.connection.cursor()
+        cursor.row_factory = sqlite3.Row
+        query = sql.statements("endpoints")["read_endpoints"]
+        return [book_of(row) for row in cursor.execute(query)]
+
+    def read_sources(self) -> dict[str, SourceRecord]:
+        """Every source's row."""
+        rows = self.connection.execute(self._written["read_sources"])
+        records = (
+            SourceRecord(name=name, accepted=accepted, duplicates=duplicates, last_event_at=last)
+            for name, accepted, duplicates, last in rows
+        )
+        return {record.name: record for record in records}
+
+    # -- statements --------------------------------------------------------------------------
+
+    def run(self, name: str, parameters: Any = (), file: str = "writer") -> sqlite3.Cursor:
+        """Execute a named statement."""
+        return self.connection.execute(sql.statements(file)[name], parameters)
+
+    def run_each(self, name: str, rows: Iterable[Any], file: str = "writer") -> int:
+        """Execute a named statement for each row of parameters; how many rows it changed."""
+        return self.connection.executemany(sql.statements(file)[name], rows).rowcount
+
+    def run_chunks(
+        self,
+        name: str,
+        values: Sequence[Any],
+        *,
+        width: int = 1,
+        before: tuple[Any, ...] = (),
+        file: str = "writer",
+    ) -> int:
+        """Execute a statement with a repeated part; how many rows it changed.
+
+        `values` are flat, `width` to a row; `before` are the parameters left of them.
+        """
+        changed = 0
+        for rows, part in sql.chunks(values, width):
+            text = sql.repeated(file, name, rows)
+            changed += self.connection.execute(text, (*before, *part)).rowcount
+        return changed
+
+    def find(
+        self, name: str, values: Sequence[Any], file: str = "writer"
+    ) -> Iterable[tuple[Any, ...]]:
+        """The rows of a query with a repeated part."""
+        for rows, part in sql.chunks(values):
+            yield from self.connection.execute(sql.repeated(file, name, rows), part)
+
+    # -- transactions ------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Take the write lock at once: a later upgrade could fail without waiting."""
+        self.connection.execute("BEGIN IMMEDIATE")
+
+    def commit(self, tally: Tally) -> None:
+        """Write what was counted, and commit."""
+        if tally.endpoints:
+            moved = [(*deltas, number) for number, deltas in tally.endpoints.items() if any(deltas)]
+            self.run_each("count_endpoint", moved)
+        if tally.sources:
+            self.run_each("count_source", [(name, *sums) for name, sums in tally.sources.items()])
+        self.run("mark", (self.sequence, self.delivery, self.seen_at))
+        self.connection.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Undo; SQLite may have done so by itself."""
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+
+    def close(self, *, checkpoint: bool) -> None:
+        """Fold the write-ahead log into the database, and close."""
+        try:
+            if checkpoint:
+                self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            self.connection.close()
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A plain connection without implicit transactions; its caches fit our statements."""
+    return sqlite3.connect(path, isolation_level=None, cached_statements=512)
+
+
+def configure(connection: sqlite3.Connection, path: Path, synchronous: str) -> None:
+    """Set every pragma and read it back: one that did not take would break a promise unseen."""
+    if connection.execute("PRAGMA page_count").fetchone()[0] == 0:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only before the first table
+    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        raise StorageCorrupt(
+            f"{path}: journal mode is {mode!r} in place of 'wal'; put it on a local disk"
+        )
+    for name, value in {**_PRAGMAS, "synchronous": SYNCHRONOUS[synchronous]}.items():
+        connection.execute(f"PRAGMA {name} = {value}")
+        row = connection.execute(f"PRAGMA {name}").fetchone()
+        if row is None and name in _UNREPORTED:
+            continue
+        if row is None or row[0] != value:
+            raise StorageCorrupt(
+                f"{path}: SQLite {sqlite3.sqlite_version} does not take {name} = {value}"
+                f" (it says {row[0] if row else 'nothing'}); use another build of SQLite"
+            )
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the schema up to date, one transaction a step.
+
+    Raises StorageCorrupt for a newer schema or a foreign file, StorageFull where a step might
+    run out of disk half-way.
+    """
+    steps = sql.migrations()
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    identity = connection.execute("PRAGMA application_id").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if tables and identity != APPLICATION_ID:
+        raise StorageCorrupt(
+            f"{path}: is a database of another program; name another storage.sqlite.path"
+        )
+    if version > steps[-1][0]:
+        raise StorageCorrupt(
+            f"{path}: has schema {version}, this program knows {steps[-1][0]};"
+            " run the newer Hookpost that wrote it, or restore a backup"
+        )
+    for number, script in steps:
+        if number <= version:
+            continue
+        require_room(path)
+        try:
+            connection.executescript(
+                f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};"
+                f"\nPRAGMA application_id = {APPLICATION_ID};\nCOMMIT;"
+            )
+        except sqlite3.Error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def require_room(path: Path) -> None:
+    """Raise StorageFull where less than twice the file's size is free."""
+    disk = os.statvfs(path.parent)
+    free, needed = disk.f_bavail * disk.f_frsize, 2 * path.stat().st_size
+    if free < needed:
+        raise StorageFull(
+            f"{path}: {free} bytes are free, bringing the schema up to date may take {needed};"
+            " make room first"
+        )
+
+
+def damaged(path: Path, why: str) -> StorageCorrupt:
+    """The error for a file that cannot be trusted."""
+    return StorageCorrupt(
+        f"{path}: is damaged or no SQLite database ({why});"
+        " restore a backup, or move it away to begin with an empty outbox"
+    )

@@ -1,0 +1,191 @@
+"""The verbs that people have over deliveries, as steps of the writer's transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from hookpost.core.model import EndpointId, State
+from hookpost.storage.outbox import DeliveryView
+from hookpost.storage.sqlite.books import CANCELLED, DEAD_LETTERS, PENDING, REPLAYED, Tally
+from hookpost.storage.sqlite.retention import delete
+from hookpost.storage.sqlite.store import Store
+
+PENDING_ROW, DEAD_ROW = 0, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """How many deliveries a step changed, and which of those named are pending now, and where."""
+
+    count: int
+    pending: Sequence[tuple[int, float, int]]
+
+
+class Change(Protocol):
+    """One verb over some deliveries."""
+
+    def over(self, numbers: Sequence[int]) -> "Change":
+        """The same verb over these deliveries."""
+        ...
+
+    def write(self, store: Store, tally: Tally) -> int:
+        """Change the rows that are in a state that allows it; how many."""
+        ...
+
+    def refusal(self, view: DeliveryView) -> str:
+        """Why this delivery is refused, and what to do."""
+        ...
+
+
+def carry_out(store: Store, change: Change, numbers: Sequence[int], tally: Tally) -> Changed:
+    """Write a verb, and look where its deliveries stand now."""
+    count = change.write(store, tally)
+    pending = [(row[0], row[1], row[2]) for row in store.find("still_pending", numbers, "people")]
+    return Changed(count, pending)
+
+
+def _why(view: DeliveryView) -> str:
+    match view.state:
+        case State.IN_FLIGHT:
+            return "is in flight; wait for the attempt to end"
+        case State.PARKED:
+            return (
+                f"is parked: endpoint {view.endpoint!r} left the configuration;"
+                " configure it again, or retry to another endpoint"
+            )
+        case State.DEAD:
+            return "is dead; replay it"
+        case State.PENDING:
+            return "is pending: nothing has ended it yet"
+        case _:
+            return f"is {view.state.value} already"
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """What all verbs share: the deliveries, and the moment."""
+
+    now: float
+    numbers: Sequence[int] = ()
+
+    def refusal(self, view: DeliveryView) -> str:
+        """The state says it."""
+        return _why(view)
+
+
+@dataclass(frozen=True, slots=True)
+class Hasten(_Named):
+    """Pending deliveries are due now."""
+
+    def over(self, numbers: Sequence[int]) -> "Hasten":
+        """The same over these."""
+        return replace(self, numbers=numbers)
+
+    def write(self, store: Store, tally: Tally) -> int:
+        """Move their due time; nothing is counted."""
+        return store.run_chunks("make_due", self.numbers, before=(self.now,), file="people")
+
+
+@dataclass(frozen=True, slots=True)
+class Move(_Named):
+    """Parked deliveries go to another endpoint, in a new round there."""
+
+    to: EndpointId = field(kw_only=True)
+
+    def over(self, numbers: Sequence[int]) -> "Move":
+        """The same over these."""
+        return replace(self, numbers=numbers)
+
+    def refusal(self, view: DeliveryView) -> str:
+        """Only parked deliveries are moved."""
+        if view.state is State.PENDING:
+            return f"waits for endpoint {view.endpoint!r}, which is configured; cancel it, or wait"
+        return _why(view)
+
+    def write(self, store: Store, tally: Tally) -> int:
+        """Cancelled at the old endpoint, replayed at the new one; the event's row count stays."""
+        moving = [
+            row for row in store.find("states_of", self.numbers, "people") if row[2] == PENDING_ROW
+        ]
+        started = store.books[self.to].record.active_clock(self.now)
+        before = (self.to, self.now, started, self.now)
+        count = store.run_chunks("move", [row[0] for row in moving], before=before, file="people")
+        for _, endpoint, _, _ in moving:
+            deltas = tally.endpoint(endpoint)
+            deltas[CANCELLED] += 1
+            deltas[PENDING] -= 1
+        deltas = tally.endpoint(self.to)
+        deltas[REPLAYED] += count
+        deltas[PENDING] += count
+        return count
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel(_Named):
+    """Pending, parked and dead deliveries end."""
+
+    def over(self, numbers: Sequence[int]) -> "Cancel":
+        """The same over these."""
+        return replace(self, numbers=numbers)
+
+    def write(self, store: Store, tally: Tally) -> int:
+        """A dead letter was counted as finished when it died: it only leaves the dead letters."""
+        for _, endpoint, state, _ in store.find("states_of", self.numbers, "people"):
+            deltas = tally.endpoint(endpoint)
+            if state == PENDING_ROW:
+                deltas[PENDING] -= 1
+                deltas[CANCELLED] += 1
+            elif state == DEAD_ROW:
+                deltas[DEAD_LETTERS] -= 1
+        return store.run_chunks("cancel", self.numbers, before=(self.now,), file="people")
+
+
+@dataclass(frozen=True, slots=True)
+class Replay(_Named):
+    """Dead letters begin a new round, at the tail."""
+
+    def over(self, numbers: Sequence[int]) -> "Replay":
+        """The same over these."""
+        return replace(self, numbers=numbers)
+
+    def refusal(self, view: DeliveryView) -> str:
+        """Only its endpoint can be the reason where it is dead."""
+        if view.state is State.DEAD:
+            return (
+                f"cannot be replayed: endpoint {view.endpoint!r} left the configuration;"
+                " configure it again first"
+            )
+        return _why(view)
+
+    def write(self, store: Store, tally: Tally) -> int:
+        """Those of removed endpoints stay dead: they would be parked, and expire."""
+        rows = []
+        for number, endpoint, state, _ in store.find("states_of", self.numbers, "people"):
+            record = store.books[endpoint].record
+            if state != DEAD_ROW or record.removed_at is not None:
+                continue
+            rows.append((self.now, record.active_clock(self.now), self.now, number))
+            deltas = tally.endpoint(endpoint)
+            deltas[REPLAYED] += 1
+            deltas[PENDING] += 1
+            deltas[DEAD_LETTERS] -= 1
+        return store.run_each("replay", rows, "people") if rows else 0
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeDead(_Named):
+    """Dead letters are deleted."""
+
+    def over(self, numbers: Sequence[int]) -> "PurgeDead":
+        """The same over these."""
+        return replace(self, numbers=numbers)
+
+    def write(self, store: Store, tally: Tally) -> int:
+        """With their attempts, and events that nobody else is owed."""
+        rows = [
+            (number, event, endpoint)
+            for number, endpoint, state, event in store.find("states_of", self.numbers, "people")
+            if state == DEAD_ROW
+        ]
+        delete(store, rows, State.DEAD, tally)
+        return len(rows)

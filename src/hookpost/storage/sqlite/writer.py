@@ -1,0 +1,114 @@
+"""The writer's thread: it owns the one writing connection and carries out one batch at a time."""
+
+import asyncio
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TypeVar
+
+from hookpost.clock import Clock
+from hookpost.core.errors import StorageUnavailable
+from hookpost.storage.outbox import SourceRecord
+from hookpost.storage.sqlite.books import Book
+from hookpost.storage.sqlite.faults import translated
+from hookpost.storage.sqlite.store import Store
+from hookpost.storage.sqlite.transaction import Batch, Done, transact
+
+log = logging.getLogger("hookpost.storage")
+
+T = TypeVar("T")
+Opened = tuple[dict[int, Book], dict[str, SourceRecord]]
+
+
+class Writer:
+    """A thread with a queue in and `call_soon_threadsafe` out.
+
+    A transaction is never cancelled: nobody but the thread touches the connection, and it ends
+    only between batches.
+    """
+
+    def __init__(self, path: Path, synchronous: str, clock: Clock) -> None:
+        self._path = path
+        self._synchronous = synchronous
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._queue: SimpleQueue[Batch | None] = SimpleQueue()
+        self._opened: asyncio.Future[Opened] = self._loop.create_future()
+        self._closed: asyncio.Future[None] = self._loop.create_future()
+        self._answer: Callable[[Done], None] = _unheard
+        self._failed = False
+        # Daemonic: a crash elsewhere must be able to end the process; WAL forgives it.
+        self._thread = threading.Thread(target=self._run, name="outbox-writer", daemon=True)
+
+    async def open(self) -> Opened:
+        """Start the thread and open the database; books by endpoint, records by source."""
+        self._thread.start()
+        return await self._opened
+
+    def serve(self, answer: Callable[[Done], None]) -> None:
+        """From now on `answer` is called on the loop with what came of each batch."""
+        self._answer = answer
+
+    def submit(self, batch: Batch) -> None:
+        """Hand over a batch. Only when the one before was answered."""
+        self._queue.put(batch)
+
+    async def close(self) -> None:
+        """Checkpoint, close the connection and end the thread."""
+        self._queue.put(None)
+        await self._closed
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            store = Store.open(self._path, synchronous=self._synchronous, now=self._clock.now())
+            opened = store.books, store.read_sources()
+        except BaseException as error:
+            self._tell(_fail, self._opened, _opening_error(self._path, error))
+            return
+        self._tell(_resolve, self._opened, opened)
+        while (batch := self._queue.get()) is not None:
+            started = self._clock.monotonic()
+            done = transact(store, batch)
+            done.seconds = self._clock.monotonic() - started
+            self._failed = self._failed or done.failed is not None
+            self._tell(self._answer, done)
+        self._end(store)
+
+    def _end(self, store: Store) -> None:
+        try:
+            store.close(checkpoint=not self._failed)
+        except sqlite3.Error as error:
+            # All is committed; the log is folded in at the next start.
+            log.warning("checkpoint.failed", extra={"fields": {"error": str(error)}})
+        self._tell(_resolve, self._closed, None)
+
+    def _tell(self, call: Callable[..., None], *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call, *arguments)
+        except RuntimeError:  # the loop is closed: nobody waits for an answer any more
+            log.debug("answer.unheard", extra={"fields": {"path": str(self._path)}})
+
+
+def _unheard(done: Done) -> None:
+    raise RuntimeError(f"serve() comes before submit(): {done}")
+
+
+def _resolve(future: "asyncio.Future[T]", value: T) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _fail(future: "asyncio.Future[object]", error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+def _opening_error(path: Path, error: BaseException) -> BaseException:
+    """What `open` raises: our own errors as they are, SQLite's with the file's name."""
+    if isinstance(error, sqlite3.Error):
+        return StorageUnavailable(f"{path}: {translated(error, 'opening')}")
+    return error
