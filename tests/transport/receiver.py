@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import ip_network
 
 from hookpost.core.addresses import Allowance, EgressPolicy
@@ -48,6 +48,15 @@ class Peer:
         self.writer.write(data)
         self.written += len(data)
         await self.writer.drain()
+
+    async def send_apart(self, pieces: Sequence[bytes]) -> None:
+        """Send each piece so that the client reads it by itself: it shares this loop."""
+        loop = asyncio.get_running_loop()
+        for piece in pieces:
+            await self.send(piece)
+            read: asyncio.Future[None] = loop.create_future()
+            loop.call_later(0.001, lambda read=read: read.done() or read.set_result(None))
+            await read
 
     async def gone(self) -> None:
         """Wait until the client has closed or reset the connection."""
@@ -119,8 +128,7 @@ def answering(*pieces: bytes) -> Script:
     async def script(peer: Peer) -> None:
         while True:
             await peer.request()
-            for piece in pieces:
-                await peer.send(piece)
+            await peer.send_apart(pieces)
 
     return script
 
@@ -130,8 +138,7 @@ def answering_once(*pieces: bytes) -> Script:
 
     async def script(peer: Peer) -> None:
         await peer.request()
-        for piece in pieces:
-            await peer.send(piece)
+        await peer.send_apart(pieces)
         peer.finish()
 
     return script
@@ -142,8 +149,7 @@ def answering_then_hanging(*pieces: bytes) -> Script:
 
     async def script(peer: Peer) -> None:
         await peer.request()
-        for piece in pieces:
-            await peer.send(piece)
+        await peer.send_apart(pieces)
         await peer.gone()
 
     return script

@@ -164,6 +164,13 @@ CHUNKED = "Transfer-Encoding: chunked"
             id="204 with a body after its head",
         ),
         pytest.param(
+            answering(b"HTTP/1.1 204 No Content\r\nX: y\r\n\r", b"\nrubbish"),
+            Result.SUCCESS,
+            204,
+            b"",
+            id="rubbish in the segment that ends the head",
+        ),
+        pytest.param(
             answering(OK + head("500 No", "Content-Length: 0")),
             Result.SUCCESS,
             200,
@@ -711,7 +718,7 @@ async def test_an_answer_nobody_asked_for_is_never_taken_for_the_next(open_trans
         gone.set()
 
     async with Receiver(script) as receiver:
-        transport = open_transport(receiver.url(), timeout=SHORT)
+        transport = open_transport(receiver.url(), timeout=SHORT, keepalive=60.0)
         assert (await post(transport, receiver.url())).status == 500
         more.set()
         async with asyncio.timeout(5):
@@ -789,6 +796,36 @@ async def test_a_closed_transport_answers_interrupted(open_transport: Open) -> N
     await transport.close()
     outcome = await transport.post("http://127.0.0.1:9/", HEADERS, BODY)
     assert outcome.result is Result.INTERRUPTED
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://canary.example:{port}/canary?canary",
+        "http://user:canary@h/",
+        "http://canary..example/",
+        "https://10.99.98.97/canary",
+        "https://canary.example/",
+    ],
+)
+async def test_no_part_of_a_secret_url_is_told(open_transport: Open, url: str) -> None:
+    async with Receiver(reset_at_once) as receiver:
+        url = url.format(port=receiver.port)
+        for answer in (["127.0.0.1"], ["10.0.0.1"], []):
+            transport = open_transport(url, url_secret="crm-url", lookup=lambda _, a=answer: a)
+            outcome = await post(transport, url)
+            assert not outcome.ok
+            assert outcome.error
+            assert "canary" not in outcome.error
+            assert "10.99" not in outcome.error
+
+
+async def test_interim_answers_are_counted_for_each_request_alone(open_transport: Open) -> None:
+    async with Receiver(answering(head("100 Continue") * 200 + OK)) as receiver:
+        transport = open_transport(receiver.url())
+        for _ in range(3):
+            assert (await post(transport, receiver.url())).ok
+        assert receiver.connections == 1
 
 
 # -- policy ------------------------------------------------------------------------------------

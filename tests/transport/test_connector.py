@@ -25,7 +25,13 @@ from yarl import URL
 
 from hookpost.core.addresses import EgressPolicy, url_mistake
 from hookpost.core.model import Result
-from hookpost.transport.connector import ATTEMPT, GuardedConnector, Progress
+from hookpost.transport.connector import (
+    ANSWER_ROOM,
+    ATTEMPT,
+    AnswerProtocol,
+    GuardedConnector,
+    Progress,
+)
 from hookpost.transport.failures import ERROR_KEPT, failed, one_line, outcome_of
 from hookpost.transport.resolver import Refused
 
@@ -158,6 +164,60 @@ async def test_slots_are_given_back_by_attempts_that_end_badly(open_transport: O
         transport = open_transport(receiver.url(), timeout=0.05, concurrency=1)
         for _ in range(4):
             assert (await transport.post(receiver.url(), (), b"x")).status == 500
+
+
+class Wire(asyncio.Transport):
+    """A transport that only remembers whether it was dropped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropped = False
+
+    def abort(self) -> None:
+        self.dropped = True
+
+    def close(self) -> None:
+        self.dropped = True
+
+    def pause_reading(self) -> None:
+        return None
+
+
+def receiving() -> tuple[AnswerProtocol, Wire]:
+    """A connection on which a request was just sent."""
+    protocol, wire = AnswerProtocol(asyncio.get_running_loop(), set()), Wire()
+    protocol.connection_made(wire)
+    protocol.set_response_params(read_until_eof=True, auto_decompress=False)
+    protocol.begin()
+    return protocol, wire
+
+
+async def test_a_body_that_comes_in_one_piece_is_cut_before_it_is_parsed() -> None:
+    protocol, wire = receiving()
+    protocol.data_received(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (1 << 20))
+    _, payload = await protocol.read()
+    assert payload.total_bytes == ANSWER_ROOM
+    assert payload.is_eof()
+    assert wire.dropped
+
+
+async def test_a_flood_of_answers_is_not_parsed_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    protocol, wire = receiving()
+    heads = 0
+    original = AnswerProtocol.feed_data
+
+    def counted(self: AnswerProtocol, data: object, size: int = 0) -> None:
+        nonlocal heads
+        heads += 1
+        original(self, data, size)
+
+    monkeypatch.setattr(AnswerProtocol, "feed_data", counted)
+    protocol.data_received(b"HTTP/1.1 204 A\r\n\r\n" * 50_000)
+    assert heads < 1000
+    assert wire.dropped
+    message, _ = await protocol.read()
+    assert message.code == 204
+    assert len(protocol) == 0  # the others are not kept for anybody
 
 
 HOSTS = st.one_of(

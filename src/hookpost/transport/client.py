@@ -8,7 +8,7 @@ import asyncio
 import io
 import logging
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ssl import SSLContext
 from typing import Any
 
@@ -73,6 +73,7 @@ class AiohttpTransport:
         self._success = endpoint.success
         self._egress = endpoint.egress
         self._timeout = endpoint.timeout
+        self._secret = endpoint.url_secret  # its name: no part of such a URL may be told
         self._resolver = Resolver(
             endpoint.egress, timeout=endpoint.timeout, clock=clock, lookup=lookup
         )
@@ -139,16 +140,17 @@ class AiohttpTransport:
         finally:
             timer.cancel()
             self._end()
-        return self._conclude(progress, error, aim.where)
+        return self._conclude(progress, error, aim)
 
-    def _conclude(self, progress: Progress, error: Exception | None, where: str) -> Outcome:
+    def _conclude(self, progress: Progress, error: Exception | None, aim: _Aim) -> Outcome:
         if progress.expired and progress.settle():
             raise asyncio.CancelledError  # not by the deadline alone
         if progress.response is not None:
             return self._verdict(progress.response, progress.answer)
         if error is None or progress.expired:
-            return self._timed_out(progress, where)
-        return self._broken(error, progress, where)
+            return self._timed_out(progress, aim.where)
+        outcome = self._broken(error, progress, aim.where)
+        return _discreet(outcome, aim) if self._secret else outcome
 
     def _end(self) -> None:
         self._busy -= 1
@@ -215,11 +217,14 @@ class AiohttpTransport:
         """Read a URL once for all its attempts, and refuse here what can be refused here."""
         mistake = url_mistake(text)
         if mistake is not None:
-            refusal = failed(Result.BLOCKED, f"the URL is refused: {mistake}", permanent=True)
+            shown = "it is not spelled honestly" if self._secret else mistake
+            refusal = failed(Result.BLOCKED, f"the URL is refused: {shown}", permanent=True)
             return _Aim(text, URL(), "", refusal)
         url = URL(text, encoded=True)  # sent as it is written, not as it could be rewritten
         host, port = url.raw_host or "", url.port or 0
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        if self._secret:
+            where = f"secret:{self._secret}"
         return _Aim(text, url, where, self._refusal(url.scheme, host, port))
 
     def _refusal(self, scheme: str, host: str, port: int) -> Outcome | None:
@@ -229,7 +234,17 @@ class AiohttpTransport:
         if literal(host) is None:
             return None
         reason = judge(host, port, self._egress)
-        return None if reason is None else failed(Result.BLOCKED, reason, permanent=True)
+        if reason is None:
+            return None
+        if self._secret:
+            reason = f'its address is denied by egress policy "{self._egress.name}"'
+        return failed(Result.BLOCKED, reason, permanent=True)
+
+
+def _discreet(outcome: Outcome, aim: _Aim) -> Outcome:
+    """The resolver and the TLS library name the host: not the one of a secret URL."""
+    host = aim.url.raw_host or ""
+    return replace(outcome, error=outcome.error.replace(host, aim.where))
 
 
 async def _at_once(outcome: Outcome) -> Outcome:

@@ -30,7 +30,7 @@ _END_OF_HEAD = b"\r\n\r\n"
 class Progress:
     """One attempt as the connector sees it: its deadline, its connection, its answer so far."""
 
-    __slots__ = ("answer", "before", "connection", "denied", "expired", "response", "task", "wire")
+    __slots__ = ("answer", "before", "connection", "expired", "response", "task", "wire")
 
     def __init__(self) -> None:
         task = asyncio.current_task()
@@ -38,7 +38,6 @@ class Progress:
         self.task = task
         self.before = task.cancelling()
         self.expired = False
-        self.denied = ""  # why the policy refused an address
         self.connection: AnswerProtocol | None = None
         self.wire: asyncio.Transport | None = None
         self.response: ClientResponse | None = None
@@ -224,7 +223,6 @@ class GuardedConnector(TCPConnector):
         family, kind, proto, _, target = address
         reason = judge(target[0], target[1], self._egress)
         if reason is not None:
-            ATTEMPT.get().denied = reason
             raise Refused(reason)
         return socket.socket(family, kind, proto)
 

@@ -41,8 +41,6 @@ def outcome_of(error: Exception, progress: Progress, where: str) -> Outcome:
 
     `where` is the host and port, for people. Texts of aiohttp are not used: some hold the URL.
     """
-    if progress.denied:
-        return failed(Result.BLOCKED, progress.denied)
     if isinstance(error, ClientConnectorError):
         return _not_connected(error, where)
     connection = progress.connection
