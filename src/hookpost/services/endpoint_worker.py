@@ -1,0 +1,335 @@
+"""One endpoint: claim, attempt, settle.
+
+A *feeder* asks the gate for room, claims that many deliveries and hands each to a *lane*. The
+worker depends on the outbox alone: a doorbell only wakes the feeder sooner. The next attempt never
+waits for a settlement; what it came to is observed when it is committed.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hookpost import __version__
+from hookpost.clock import Clock
+from hookpost.core import breaker as circuit
+from hookpost.core.errors import OutboxError
+from hookpost.core.gate import Gate, Held, HeldBy, Ticket
+from hookpost.core.model import (
+    Attempt,
+    Delivery,
+    EndpointId,
+    Outcome,
+    Result,
+)
+from hookpost.core.payload import Letterhead, Request
+from hookpost.core.settings import Endpoint
+from hookpost.core.settle import expired, hold, settle
+from hookpost.services import attempt_log
+from hookpost.services.bell import Bell
+from hookpost.services.endpoint_row import EndpointRow
+from hookpost.services.lanes import Lanes, Line
+from hookpost.services.running import Failed, Running
+from hookpost.services.settling import EndpointMetrics, Settling
+from hookpost.storage.outbox import Outbox
+from hookpost.transport import Transport
+
+RECHECK = 0.25  # seconds; deliveries are due but cannot be had yet: the doorbell should come first
+AGAIN = 1.0  # seconds after the outbox refused a claim
+
+Dice = Callable[[], float]
+"""A number in [0, 1)."""
+
+
+Outfit = tuple[Endpoint, Letterhead, Line]
+"""What one attempt goes by from its first line to its last."""
+
+
+class EndpointWorker:
+    """Delivers what one endpoint is owed. `failed` is told of a fault that must end the process."""
+
+    def __init__(
+        self,
+        endpoint_id: EndpointId,
+        endpoint: Endpoint,
+        transport: Transport,
+        *,
+        outbox: Outbox,
+        clock: Clock,
+        metrics: EndpointMetrics,
+        dice: Dice,
+        failed: Failed,
+    ) -> None:
+        self.id = endpoint_id
+        self._outbox = outbox
+        self._clock = clock
+        self._metrics = metrics
+        self._dice = dice
+        self._failed = failed
+        self._running = Running(failed)
+        self._closing = Running(failed)
+        self._settling = Settling(outbox, metrics, endpoint.name, failed, self._quieten)
+        self._row = EndpointRow(endpoint_id, outbox, clock, self._running, self._row_written)
+        self.gate = Gate(endpoint, self._row.record, clock.now())
+        line = Line(transport, self._closing)
+        self._outfit: Outfit = (endpoint, Letterhead(endpoint, __version__), line)
+        self._lanes = Lanes(self._attempt, endpoint.concurrency, self._running, endpoint.name)
+        self._bell = Bell(clock, self._running, endpoint.name)
+        self._feeder: asyncio.Task[None] | None = None
+        self._held_by: HeldBy | None = None
+        self._quieter: asyncio.Future[None] | None = None
+        self._stopping = False
+        self._interrupted = False
+
+    @property
+    def name(self) -> str:
+        """The endpoint's name in the configuration in force."""
+        return self._outfit[0].name
+
+    # -- life --------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Adopt what the row remembers, then feed until stopped."""
+        record = self._row.record
+        if record.tokens is not None:
+            # Spent from now on: after a crash nobody may trust them again.
+            self._row.keep(tokens=None, tokens_at=None)
+        if not self._row.is_about(self._outfit[0].url):
+            self._url_changed()
+        self._outbox.watch(self.id, self._bell.ring)
+        self._feeder = self._running.start(self._feed(), f"feeder of {self.name}")
+
+    def apply(
+        self,
+        endpoint: Endpoint,
+        metrics: EndpointMetrics,
+        transports: Callable[[Endpoint], Transport],
+    ) -> None:
+        """Live by another configuration; attempts in flight end by the one they began with."""
+        old, _, line = self._outfit
+        self._metrics = metrics
+        self._settling.observe(metrics, endpoint.name)
+        if _connection(endpoint) != _connection(old):
+            line.retire()
+            line = Line(transports(endpoint), self._closing)
+        self._outfit = (endpoint, Letterhead(endpoint, __version__), line)
+        self.gate.removed = False
+        self.gate.resize(endpoint, self._clock.now())
+        self._lanes.resize(endpoint.concurrency)
+        if endpoint.url != old.url:
+            self._url_changed()
+        self.refresh()
+
+    def remove(self) -> None:
+        """The endpoint has left the configuration: start nothing more."""
+        self.gate.removed = True
+
+    def refresh(self) -> None:
+        """The endpoint's row was changed by a person or a reload: obey at once."""
+        self._row.refresh()
+        self.gate.paused = self._row.paused
+        self._bell.ring()
+
+    def stop_claiming(self) -> None:
+        """Claim and start nothing from now on."""
+        self._stopping = True
+        self._bell.ring()
+
+    def interrupt(self) -> None:
+        """Cut the attempts in flight: recorded as interrupted, released, not counted."""
+        self._interrupted = True
+        self._lanes.interrupt()
+
+    async def finished(self) -> None:
+        """Until no attempt is in flight."""
+        while self.gate.in_flight:
+            await self._quieter_than_now()
+
+    async def idle(self) -> None:
+        """Until no attempt is in flight and all that was decided is committed."""
+        while self.gate.in_flight or self._settling.open or self._row.busy:
+            await self._quieter_than_now()
+
+    async def close(self, patience: float = 5.0) -> None:
+        """Keep what must survive, see it committed (at most `patience` seconds), end everything."""
+        self.stop_claiming()
+        self._outbox.watch(self.id, None)
+        if self._feeder is not None:
+            # Not cancelled: a claim that is cut off would leave deliveries claimed by nobody.
+            await asyncio.wait({self._feeder}, timeout=patience)
+        await self._lanes.close()
+        now = self._clock.now()
+        self._keep_breaker(tokens=self.gate.tokens(now), tokens_at=now)
+        try:
+            async with asyncio.timeout(patience):
+                await self.idle()
+        except TimeoutError:
+            waited = f"not committed within {patience} s"
+            attempt_log.row_unsaved(self.name, waited, None)
+        await self._running.stop()
+        self._outfit[2].retire()
+        await self._closing.join()
+
+    async def _quieter_than_now(self) -> None:
+        if self._quieter is None or self._quieter.done():
+            self._quieter = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._quieter)
+
+    def _quieten(self) -> None:
+        if self._quieter is not None and not self._quieter.done():
+            self._quieter.set_result(None)
+
+    def _row_written(self) -> None:
+        self.gate.paused = self._row.paused
+        self._quieten()
+
+    def _url_changed(self) -> None:
+        self.gate.probe()
+        attempt_log.breaker_moved(self.name, self.gate.breaker)
+        self._keep_breaker(gone=False)
+        self.gate.paused = self._row.paused
+
+    def _keep_breaker(self, **changes: Any) -> None:
+        self._row.keep_breaker(self.gate.breaker, self._outfit[0].url, **changes)
+
+    # -- feeding -----------------------------------------------------------------------------
+
+    async def tick(self) -> float | None:
+        """Claim and start whatever the gate lets through.
+
+        Answers the seconds until there may be more; None: only a ring can tell. Raises OutboxError.
+        """
+        while not self._stopping:
+            now = self._clock.now()
+            admitted = self.gate.admit(now, self._clock.wall())
+            if isinstance(admitted, Held):
+                self._held(admitted, now)
+                return admitted.wait
+            claimed = await self._outbox.claim(self.id, admitted.attempts, now)
+            self._begin(claimed)
+            due = self._outbox.next_due(self.id)
+            if due is None or due > now:
+                return None if due is None else due - now
+            if not claimed:
+                return RECHECK
+        return None
+
+    async def _feed(self) -> None:
+        while not self._stopping:
+            self._bell.hush()
+            try:
+                wait = await self.tick()
+            except OutboxError as error:
+                attempt_log.claim_failed(self.name, str(error), AGAIN)
+                wait = AGAIN
+            if not self._stopping:
+                await self._bell.rest(wait)
+
+    def _held(self, held: Held, now: float) -> None:
+        due = self._outbox.next_due(self.id)
+        if held.by is self._held_by or due is None or due > now:
+            return
+        self._held_by = held.by
+        self._metrics.throttled(held.by.value)
+        if held.by is HeldBy.NO_LIVE_KEY:
+            attempt_log.endpoint_held(self.name, held.by.value, held.wait)
+
+    def _begin(self, claimed: Sequence[Delivery]) -> None:
+        if self._stopping:
+            self._outbox.release(claimed)
+            return
+        policy = self._outfit[0].retry
+        now, wall = self._clock.now(), self._clock.wall()
+        active_now = self._row.record.active_clock(now)
+        for index, delivery in enumerate(claimed):
+            too_old = expired(delivery, policy, active_now=active_now)
+            if too_old is not None:
+                self._settling.settle(delivery, too_old, None, now)
+                continue
+            ticket = self.gate.start(now, wall)
+            if isinstance(ticket, Held):
+                self._outbox.release(claimed[index:])
+                return
+            self._held_by = None
+            self._lanes.hand((delivery, ticket))
+
+    # -- attempting --------------------------------------------------------------------------
+
+    async def _attempt(self, delivery: Delivery, ticket: Ticket) -> None:
+        endpoint, letterhead, line = self._outfit
+        started_at, began = self._clock.now(), self._clock.monotonic()
+        try:
+            request = letterhead.request(delivery, self._clock.wall())
+        except ValueError as error:
+            # Nothing is connected and no retry can help: the table's `blocked`.
+            outcome = Outcome(result=Result.BLOCKED, error=str(error), permanent=True)
+        else:
+            if request is None or self._stopping or self.gate.removed or self.gate.paused:
+                self._give_back(delivery, ticket, started_at)
+                return
+            outcome = await self._post(line, endpoint.url, request)
+        seconds = self._clock.monotonic() - began
+        attempt = Attempt(
+            number=delivery.attempts + 1, started_at=started_at, duration=seconds, outcome=outcome
+        )
+        self._conclude(delivery, ticket, endpoint, attempt)
+
+    async def _post(self, line: Line, url: str, request: Request) -> Outcome:
+        try:
+            with line as transport:
+                return await transport.post(url, request.headers, request.body)
+        except asyncio.CancelledError:
+            if not self._interrupted:
+                self._failed(RuntimeError(f"an attempt of endpoint {self.name} was cancelled"))
+            return Outcome(result=Result.INTERRUPTED, error="cut off by a shutdown")
+
+    def _give_back(self, delivery: Delivery, ticket: Ticket, now: float) -> None:
+        self.gate.cancel(ticket, now)
+        self._outbox.release([delivery])
+        self._bell.ring()
+        self._quieten()
+
+    def _conclude(
+        self, delivery: Delivery, ticket: Ticket, endpoint: Endpoint, attempt: Attempt
+    ) -> None:
+        now = self._clock.now()
+        outcome = attempt.outcome
+        active_now = self._row.record.active_clock(now)
+        transition = settle(
+            delivery, outcome, endpoint.retry, active_now=active_now, dice=self._dice()
+        )
+        moved = self.gate.finish(ticket, ok=circuit.judged(outcome), now=now)
+        self._settling.settle(delivery, transition, attempt, now)
+        self._metrics.attempted(outcome.result, attempt.duration)
+        attempt_log.attempt_finished(endpoint.name, delivery, attempt, transition)
+        if moved:
+            self._keep_breaker()
+            attempt_log.breaker_moved(endpoint.name, self.gate.breaker)
+        if not outcome.ok:
+            self._heed(delivery, outcome, endpoint, now)
+        self._bell.ring()
+        self._quieten()
+
+    def _heed(self, delivery: Delivery, outcome: Outcome, endpoint: Endpoint, now: float) -> None:
+        """What a failure asks of the whole endpoint."""
+        if endpoint.url != self._outfit[0].url:
+            return  # the URL was replaced meanwhile: the old one has no say in the new one's pace
+        asked = hold(outcome, endpoint.retry)
+        if asked and self.gate.hold(now + asked):
+            self._row.keep(hold_until=now + asked)
+            attempt_log.endpoint_held(endpoint.name, HeldBy.HOLD.value, asked)
+        if outcome.result is Result.GONE:
+            self._keep_breaker(gone=True)
+            self.gate.paused = True
+            attempt_log.endpoint_gone(endpoint.name, delivery)
+
+
+def _connection(endpoint: Endpoint) -> tuple[object, ...]:
+    """What a transport is made of: another value, another transport."""
+    return (
+        endpoint.url,
+        endpoint.egress,
+        endpoint.success,
+        endpoint.concurrency,
+        endpoint.timeout,
+        endpoint.keepalive,
+    )

@@ -1,0 +1,46 @@
+"""Coroutines that run beside each other: every one is referenced, no exception is lost.
+
+The event loop keeps only weak references, and an exception that nobody awaits is a line in the log
+at best. Here each ends up in `failed`, and the daemon ends with it: half a daemon is worse than
+none, and the outbox makes a restart safe.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+Failed = Callable[[BaseException], None]
+
+
+class Running:
+    """The coroutines of one owner. `failed` is told of any exception but a cancellation."""
+
+    def __init__(self, failed: Failed) -> None:
+        self._failed = failed
+        self._all: set[asyncio.Task[None]] = set()
+
+    def start(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Run it from the next turn of the loop on."""
+        task = asyncio.get_running_loop().create_task(coroutine, name=name)
+        self._all.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def join(self) -> None:
+        """See all that runs end by itself."""
+        await asyncio.gather(*self._all, return_exceptions=True)
+
+    async def stop(self) -> None:
+        """Cancel what still runs and see it end."""
+        running = self._all - {asyncio.current_task()}
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._all.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            self._failed(error)
