@@ -140,7 +140,9 @@ class AiohttpTransport:
         finally:
             timer.cancel()
             self._end()
-        return self._conclude(progress, error, aim)
+        outcome = self._conclude(progress, error, aim)
+        error = None  # its traceback holds this frame, which would hold it
+        return outcome
 
     def _conclude(self, progress: Progress, error: Exception | None, aim: _Aim) -> Outcome:
         if progress.expired and progress.settle():
