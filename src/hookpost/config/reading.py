@@ -79,8 +79,8 @@ def read_partly(text: str) -> Node | None:
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
             reader.take(event)
     except (yaml.YAMLError, _Stop):
-        return reader.partial
-    return reader.partial
+        reader.give_up()
+    return reader.root
 
 
 def _position(text: str, mistake: yaml.YAMLError) -> tuple[int, int]:
@@ -111,7 +111,6 @@ class _Reader:
         self.report = report
         self.text = text
         self.root: Node | None = None
-        self.partial: Node | None = None
         self.broken = False
         self._frames: list[_Frame] = []
         self._anchors: dict[str, Node] = {}
@@ -130,6 +129,11 @@ class _Reader:
             return
         code = "nested-too-deep" if "nesting depth" in problem else "yaml-syntax"
         self.report.error(mark, (), code, _ADVICE.get(problem, problem))
+
+    def give_up(self) -> None:
+        """Close what is open, so that what was read of it can be found."""
+        while self._frames:
+            self._attach(self._frames.pop().node)
 
     def take(self, event: yaml.Event) -> None:
         match event:
@@ -185,8 +189,6 @@ class _Reader:
             self.broken = True
             raise _Stop
         self._tag(event)
-        if not self._frames and self.partial is None:
-            self.partial = node
         self._frames.append(_Frame(node, event.anchor))
 
     def _tag(self, event: Any) -> bool:
@@ -296,7 +298,7 @@ class _Reader:
         """Give a finished value to what is around it; None was refused and is left out."""
         self._nodes += 1
         if not self._frames:
-            self.root = self.partial = node
+            self.root = node
             return
         frame = self._frames[-1]
         if isinstance(frame.node, Items):
