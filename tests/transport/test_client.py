@@ -540,6 +540,27 @@ async def test_a_real_cancellation_is_raised_and_drops_the_connection(
             await transport.close()
 
 
+async def test_a_2xx_that_was_seen_survives_a_cancellation_while_its_body_is_read(
+    open_transport: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading = asyncio.Event()
+    original = AiohttpTransport._read
+
+    async def noted(*arguments: object) -> None:
+        reading.set()
+        await original(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(AiohttpTransport, "_read", noted)
+    script = answering_then_hanging(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+    async with Receiver(script) as receiver:
+        transport = open_transport(receiver.url())
+        task = asyncio.ensure_future(transport.post(receiver.url(), HEADERS, BODY))
+        async with asyncio.timeout(5):
+            await reading.wait()
+            task.cancel()
+            assert (await task).ok
+
+
 async def test_a_cancellation_in_the_same_tick_as_the_deadline_is_not_swallowed(
     open_transport: Open,
 ) -> None:

@@ -17,7 +17,8 @@ class Transport(Protocol):
         """POST once, inside the endpoint's timeout (name look-up to the answer's last byte).
 
         Never follows a redirect, never retries, never raises but CancelledError. The outcome goes
-        by the answer's status as soon as its head is there, whatever becomes of its body.
+        by the answer's status as soon as its head is there, whatever becomes of its body: from
+        then on a cancellation, too, only ends the reading, so that no 2xx that was seen is lost.
         """
         ...
 

@@ -132,7 +132,7 @@ class AiohttpTransport:
             progress.rest()
         except asyncio.CancelledError:
             progress.abort()
-            if not progress.expired:
+            if not progress.expired and progress.response is None:
                 raise
         except Exception as caught:
             progress.abort()
@@ -145,10 +145,11 @@ class AiohttpTransport:
         return outcome
 
     def _conclude(self, progress: Progress, error: Exception | None, aim: _Aim) -> Outcome:
-        if progress.expired and progress.settle():
-            raise asyncio.CancelledError  # not by the deadline alone
+        cancelled_too = progress.expired and progress.settle()
         if progress.response is not None:
             return self._verdict(progress.response, progress.answer)
+        if cancelled_too:
+            raise asyncio.CancelledError  # not by the deadline alone
         if error is None or progress.expired:
             return self._timed_out(progress, aim.where)
         outcome = self._broken(error, progress, aim.where)
