@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from hookpost.core.model import (
+    DeliveryId,
     EndpointCounts,
     EndpointId,
     EndpointRecord,
@@ -24,7 +25,7 @@ ACCEPTED, DUPLICATES, LAST = range(3)
 
 _FLAGS = ("paused_by_file", "paused_by_operator", "gone")
 
-Fresh = tuple[int, int, int, float, Event]
+Fresh = tuple[EndpointId, DeliveryId, int, float, Event]
 """A delivery just put: endpoint, delivery id, sequence, round_started, event."""
 
 

@@ -192,12 +192,12 @@ class Claims:
         return task.result()
 
     def _start_refill(self, endpoint: int, window: Window[Item], now: float) -> asyncio.Task[bool]:
-        task = asyncio.get_running_loop().create_task(self._refill(endpoint, window, now))
+        epoch = window.begin_refill()  # before anybody else can think of it
+        task = asyncio.get_running_loop().create_task(self._refill(endpoint, window, epoch, now))
         self._refills[endpoint] = task
         return task
 
-    async def _refill(self, endpoint: int, window: Window[Item], now: float) -> bool:
-        epoch = window.begin_refill()
+    async def _refill(self, endpoint: int, window: Window[Item], epoch: int, now: float) -> bool:
         started = self._monotonic()
         try:
             entries, reached, next_at = await self._read(endpoint, window.cursor, now)
@@ -208,7 +208,8 @@ class Claims:
             return False
         finally:
             window.abandon_refill(epoch)
-            del self._refills[endpoint]
+            if self._refills.get(endpoint) is asyncio.current_task():
+                del self._refills[endpoint]
         self._observe("refill", self._monotonic() - started)
         self.ring((endpoint,))
         return True

@@ -77,6 +77,7 @@ class GroupCommit:
         self._settling: list[asyncio.Future[bool]] = []
         self._commands: list[Command] = []
         self._sent: Sent | None = None
+        self._sent_at = 0.0
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._jammed = False
@@ -95,6 +96,11 @@ class GroupCommit:
     def jammed(self) -> bool:
         """Whether the disk has refused settlements that are kept for another try."""
         return self._jammed
+
+    @property
+    def busy_for(self) -> float:
+        """Seconds that the writer has had the batch it is at; 0 while it is idle."""
+        return 0.0 if self._sent is None else self._loop.time() - self._sent_at
 
     # -- what comes in -----------------------------------------------------------------------
 
@@ -218,6 +224,7 @@ class GroupCommit:
         if not (entries or groups or settlements or commands):
             self._idle.set()
             return
+        self._sent_at = self._loop.time()
         self._sent = Sent(puts, [future for future, _ in groups], settlements, settling, commands)
         self._submit(
             Batch(

@@ -119,6 +119,11 @@ class SqliteOutbox:
         """Done once nothing can be committed any more."""
         return self._group.failed
 
+    @property
+    def busy_for(self) -> float:
+        """Seconds that the writer has had the batch it is at; 0 while it is idle."""
+        return self._group.busy_for
+
     # -- the road of an event ----------------------------------------------------------------
 
     def put(self, event: Event, endpoints: Sequence[EndpointId]) -> Awaitable[PutAnswer]:

@@ -3,16 +3,36 @@
 import json
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NoReturn
 
 from hookpost.core.errors import OutboxError
-from hookpost.core.model import Duplicate, EndpointId, Event, PutAnswer, Stored
-from hookpost.storage.sqlite.books import CREATED, DEAD, DEAD_LETTERS, PENDING, Fresh, Tally
+from hookpost.core.model import (
+    DeliveryId,
+    Duplicate,
+    EndpointId,
+    Event,
+    Format,
+    PutAnswer,
+    Stored,
+)
+from hookpost.storage.sqlite.books import (
+    ACCEPTED,
+    CREATED,
+    DEAD,
+    DEAD_LETTERS,
+    DUPLICATES,
+    LAST,
+    PENDING,
+    Fresh,
+    Tally,
+)
 from hookpost.storage.sqlite.store import Store
 
 Entry = tuple[Event, Sequence[EndpointId]]
 _Known = dict[str, tuple[str, int, bytes]]
 """Identity → event id, number of deliveries, digest."""
+
+_FORMATS = {form: form.value for form in Format}
 
 
 def identity(event: Event) -> str:
@@ -31,87 +51,92 @@ def put_entries(store: Store, entries: Sequence[Entry], tally: Tally) -> list[Pu
     Any exception leaves the transaction half written: roll back, and undo `tally`.
     """
     known, expired = _remembered(store, entries)
+    rows = _Rows(store, tally)
     answers: list[PutAnswer] = []
-    events: list[Any] = []
-    identities: list[Any] = []
-    deliveries: list[Any] = []
-    overflow: list[tuple[Any, ...]] = []
-    sequence, number = store.sequence, store.delivery
     for event, endpoints in entries:
-        sums = tally.source(event.source)
-        if event.accepted_at > sums[2]:
-            sums[2] = event.accepted_at
-        count = len(endpoints)
+        sums = tally.sources.get(event.source) or tally.source(event.source)
+        if event.accepted_at > sums[LAST]:
+            sums[LAST] = event.accepted_at
         if event.dedup_key is not None:
             name, mark = identity(event), digest(event)
             first = known.get(name)
             if first is not None:
-                sums[1] += 1
+                sums[DUPLICATES] += 1
                 answers.append(Duplicate(first[0], first[1], first[2] != mark))
                 continue
-            known[name] = (event.id, count, mark)
-            identities += (name, event.id, count, mark, event.accepted_at + event.dedup_window)
-        sums[0] += 1
-        sequence += 1
-        events += (
-            sequence, event.id, event.source, event.type, event.occurred_at, event.accepted_at,
-            event.format.value, event.content_type,
-            json.dumps(event.headers) if event.headers else None,
-            number + 1, count, event.body,
-        )  # fmt: skip
-        for endpoint in endpoints:
-            number += 1
-            _owe(store, event, endpoint, (number, sequence), (deliveries, overflow), tally)
-        answers.append(Stored(event.id, sequence, count))
-    store.sequence, store.delivery = sequence, number
-    if events:
-        store.seen_at = max(store.seen_at, events[-7])
-        store.run_chunks("put_event", events, width=12)
-        store.run_chunks("put_delivery", deliveries, width=5)
-    if overflow:
-        store.run_each("put_overflow", overflow)
+            known[name] = event.id, len(endpoints), mark
+            expires_at = event.accepted_at + event.dedup_window
+            rows.identities += (name, event.id, len(endpoints), mark, expires_at)
+        sums[ACCEPTED] += 1
+        rows.add(event, endpoints)
+        answers.append(Stored(event.id, rows.sequence, len(endpoints)))
     if expired:
         store.run_each("forget_identity", [(name,) for name in expired])
-    if identities:
-        store.run_chunks("put_identity", identities, width=5)
+    rows.write()
     return answers
 
 
-def _owe(
-    store: Store,
-    event: Event,
-    endpoint: EndpointId,
-    numbers: tuple[int, int],
-    rows: tuple[list[Any], list[tuple[Any, ...]]],
-    tally: Tally,
-) -> None:
-    """One delivery: pending, or dead at once where the endpoint is owed too many already."""
-    book = store.books.get(endpoint)
-    if book is None:
-        raise OutboxError(
-            f"event {event.id}: endpoint number {endpoint} is not in the outbox;"
-            " apply the configuration that names it first"
-        )
-    number, sequence = numbers
-    due = event.accepted_at
-    record = book.record
-    started = (
-        due - record.suspended_seconds
-        if record.suspended_since is None
-        else record.active_clock(due)
+class _Rows:
+    """The rows of one transaction's new events, flat, and the numbers they were given."""
+
+    def __init__(self, store: Store, tally: Tally) -> None:
+        self._store = store
+        self._tally = tally
+        self.sequence = store.sequence
+        self._delivery = store.delivery
+        self._seen_at = store.seen_at
+        self._events: list[Any] = []
+        self._deliveries: list[Any] = []
+        self._overflow: list[tuple[Any, ...]] = []
+        self.identities: list[Any] = []
+
+    def add(self, event: Event, endpoints: Sequence[EndpointId]) -> None:
+        """An event, and a delivery for each endpoint: pending, or dead where too many are."""
+        self.sequence = sequence = self.sequence + 1
+        number, due, tally = self._delivery, event.accepted_at, self._tally
+        self._events += (
+            sequence, event.id, event.source, event.type, event.occurred_at, due,
+            _FORMATS[event.format], event.content_type,
+            json.dumps(event.headers) if event.headers else None,
+            number + 1, len(endpoints), event.body,
+        )  # fmt: skip
+        if due > self._seen_at:
+            self._seen_at = due
+        for endpoint in endpoints:
+            number += 1
+            book = self._store.books.get(endpoint) or _unknown(event, endpoint)
+            started = book.record.active_clock(due)
+            deltas = tally.endpoints.get(endpoint) or tally.endpoint(endpoint)
+            deltas[CREATED] += 1
+            if book.counts[PENDING] + deltas[PENDING] >= book.max_pending:
+                deltas[DEAD] += 1
+                deltas[DEAD_LETTERS] += 1
+                tally.overflowed[endpoint] = tally.overflowed.get(endpoint, 0) + 1
+                self._overflow.append((number, sequence, endpoint, due, started, due))
+            else:
+                deltas[PENDING] += 1
+                self._deliveries += (number, sequence, endpoint, due, started)
+                fresh: Fresh = (endpoint, DeliveryId(number), sequence, started, event)
+                tally.fresh.append(fresh)
+        self._delivery = number
+
+    def write(self) -> None:
+        """Insert them."""
+        store = self._store
+        store.sequence, store.delivery = self.sequence, self._delivery
+        store.seen_at = self._seen_at
+        store.run_chunks("put_event", self._events, width=12)
+        store.run_chunks("put_delivery", self._deliveries, width=5)
+        if self._overflow:
+            store.run_each("put_overflow", self._overflow)
+        store.run_chunks("put_identity", self.identities, width=5)
+
+
+def _unknown(event: Event, endpoint: EndpointId) -> NoReturn:
+    raise OutboxError(
+        f"event {event.id}: endpoint number {endpoint} is not in the outbox;"
+        " apply the configuration that names it first"
     )
-    deltas = tally.endpoint(endpoint)
-    deltas[CREATED] += 1
-    if book.counts[PENDING] + deltas[PENDING] >= book.max_pending:
-        deltas[DEAD] += 1
-        deltas[DEAD_LETTERS] += 1
-        tally.overflowed[endpoint] = tally.overflowed.get(endpoint, 0) + 1
-        rows[1].append((number, sequence, endpoint, due, started, due))
-        return
-    deltas[PENDING] += 1
-    rows[0].extend((number, sequence, endpoint, due, started))
-    fresh: Fresh = (endpoint, number, sequence, started, event)
-    tally.fresh.append(fresh)
 
 
 def _remembered(store: Store, entries: Iterable[Entry]) -> tuple[_Known, list[str]]:

@@ -9,10 +9,10 @@ from hookpost.core.model import (
     DeadReason,
     Delivery,
     DeliveryId,
-    EndpointId,
     EndpointRecord,
     Event,
     Format,
+    Headers,
     Outcome,
     Result,
     State,
@@ -24,6 +24,11 @@ Item = Fresh | sqlite3.Row | Delivery
 """What a window holds for one delivery: made into a Delivery only when it is claimed."""
 
 _STATES = (State.PENDING, State.DELIVERED, State.DEAD, State.CANCELLED)
+_FORMATS = {form.value: form for form in Format}
+
+
+def _headers(text: str) -> Headers:
+    return tuple((name, value) for name, value in json.loads(text))
 
 
 def event_of(row: sqlite3.Row) -> Event:
@@ -35,7 +40,7 @@ def event_of(row: sqlite3.Row) -> Event:
         type=row["type"],
         occurred_at=row["occurred_at"],
         accepted_at=row["accepted_at"],
-        format=Format(row["format"]),
+        format=_FORMATS[row["format"]],
         content_type=row["content_type"],
         body=row["body"],
         headers=()
@@ -51,21 +56,35 @@ def delivery_of(item: Item, record: EndpointRecord) -> Delivery:
     if isinstance(item, tuple):
         endpoint, number, sequence, started, event = item
         return Delivery(
-            id=DeliveryId(number),
-            endpoint=EndpointId(endpoint),
+            id=number,
+            endpoint=endpoint,
             sequence=sequence,
             event=event,
             round_started=started,
         )
+    # By place: looking a column up by name costs more than all the rest.
+    (_, number, _, endpoint, sequence, attempts, round_attempts, round_started, replayed_at,
+     event_id, source, kind, occurred_at, accepted_at, form, content_type, headers, body) = item  # fmt: skip
+    event = Event(
+        id=event_id,
+        source=source,
+        type=kind,
+        occurred_at=occurred_at,
+        accepted_at=accepted_at,
+        format=_FORMATS[form],
+        content_type=content_type,
+        body=body,
+        headers=() if headers is None else _headers(headers),
+    )
     delivery = Delivery(
-        id=DeliveryId(item["id"]),
-        endpoint=EndpointId(item["endpoint"]),
-        sequence=item["event"],
-        event=event_of(item),
-        attempts=item["attempts"],
-        round_attempts=item["round_attempts"],
-        round_started=item["round_started"],
-        replayed=item["replayed_at"] is not None,
+        id=number,
+        endpoint=endpoint,
+        sequence=sequence,
+        event=event,
+        attempts=attempts,
+        round_attempts=round_attempts,
+        round_started=round_started,
+        replayed=replayed_at is not None,
     )
     if record.revived_at is not None and delivery.round_started < record.revived_at:
         delivery.round_attempts = 0
