@@ -64,7 +64,8 @@ def delivery_of(item: Item, record: EndpointRecord) -> Delivery:
         )
     # By place: looking a column up by name costs more than all the rest.
     (_, number, _, endpoint, sequence, attempts, round_attempts, round_started, replayed_at,
-     event_id, source, kind, occurred_at, accepted_at, form, content_type, headers, body) = item  # fmt: skip
+     event_id, source, kind, occurred_at, accepted_at, form, content_type, headers,
+     body) = item  # fmt: skip
     event = Event(
         id=event_id,
         source=source,
