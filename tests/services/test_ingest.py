@@ -578,7 +578,9 @@ async def test_a_put_that_raises_at_once_is_a_503_too() -> None:
     assert refusal(await a_rig(outbox=Closed()).send(PAID)) == "storage_unavailable"
 
 
-async def test_a_slow_put_is_a_503_and_is_counted_when_it_is_done() -> None:
+async def test_a_slow_put_is_a_503_and_is_counted_when_it_is_done(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     held: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     outbox = MemoryOutbox(held=held)
     rig = a_rig(outbox=outbox, patience=0.0)
@@ -591,6 +593,7 @@ async def test_a_slow_put_is_a_503_and_is_counted_when_it_is_done() -> None:
     while not rig.source().accepted_events:
         await _tick()
     assert rig.metrics.endpoint("crm").created_deliveries == 1
+    assert caplog.records == [], "a late answer finds nobody waiting, and that is no error"
 
 
 async def test_each_of_many_waits_for_its_own_time() -> None:
