@@ -13,12 +13,15 @@ class Signals:
         self.hurry = asyncio.Event()
         self._hangup = hangup
 
-    def install(self) -> None:
-        """Take the signals from now on."""
+    def take_stops(self) -> None:
+        """From now on TERM and INT end the daemon in order, while it starts, too."""
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, self._hangup)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop)
+
+    def take_hangups(self) -> None:
+        """From now on HUP reloads; what came before is remembered by the program's first line."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hangup)
 
     def _asked_to_stop(self) -> None:
         if self.stop.is_set():
