@@ -39,13 +39,19 @@ def _verdict(report: dict[str, Any]) -> str:
     old, new = report["oldHash"], report["newHash"]
     match report["result"]:
         case "applied":
-            return f"reloaded: {old} -> {new}, {len(report['changes'])} changes"
+            return f"reloaded: {old} -> {new}, {_counted(len(report['changes']), 'change')}"
         case "unchanged":
             return f"unchanged: {old}"
         case "restart_required":
             return f"refused: a restart is needed; {old} stays in force"
+        case "invalid":
+            return f"refused: {_counted(len(report['mistakes']), 'mistake')}; {old} stays in force"
         case _:
-            return f"refused: {len(report['mistakes'])} mistakes; {old} stays in force"
+            return f"failed; {old} stays in force"
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def status(client: AdminClient, args: argparse.Namespace) -> int:

@@ -27,8 +27,9 @@ def printable(value: object) -> str:
     )
 
 
-def table(rows: Sequence[Row], columns: Sequence[str], out: TextIO = sys.stdout) -> None:
-    """Rows under headings, columns as wide as they need to be."""
+def table(rows: Sequence[Row], columns: Sequence[str], out: TextIO | None = None) -> None:
+    """Rows under headings, columns as wide as they need to be; on stdout, or `out`."""
+    out = out or sys.stdout
     cells = [[printable(_at(row, column)) for column in columns] for row in rows]
     heads = [column.rsplit(".", 1)[-1].upper() for column in columns]
     widths = [

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 from hookpost import logs
-from hookpost.config import Loaded, load
+from hookpost.config import load
 from hookpost.core.errors import AlreadyLocked, OutboxError, StorageCorrupt
 from hookpost.core.settings import Config
 from hookpost.daemon.gateway import Gateway
@@ -17,28 +17,24 @@ from hookpost.systemd import SystemdError
 
 log = logging.getLogger("hookpost.daemon")
 
-OK, NO_INPUT, UNAVAILABLE, CANNOT_CREATE, LOCKED, INVALID = 0, 66, 69, 73, 75, 78
+UNAVAILABLE, CANNOT_CREATE, LOCKED, FORBIDDEN = 69, 73, 75, 77
 
 
 def run(options: Options) -> int:
     """Run the gateway until it is told to stop; the exit code."""
     loaded = load(options.path)
-    for diagnostic in loaded.diagnostics:
-        sys.stderr.write(diagnostic.render() + "\n")
     if loaded.config is None:
-        return exit_code(loaded)
+        for diagnostic in loaded.diagnostics:
+            sys.stderr.write(diagnostic.render() + "\n")
+        return loaded.exit_code
     configure_logs(options, loaded.config)
-    raise_descriptor_limit()
     try:
+        for warning in loaded.warnings:
+            log.warning("config.warning", extra={"fields": {"warning": warning.render()}})
+        raise_descriptor_limit()
         return _loop(options, loaded.config)
     finally:
         logs.close()
-
-
-def exit_code(loaded: Loaded) -> int:
-    """66 where there is no file, else 78."""
-    missing = any(diagnostic.code == "no-such-file" for diagnostic in loaded.errors)
-    return NO_INPUT if missing else INVALID
 
 
 def configure_logs(options: Options, config: Config) -> None:
@@ -74,7 +70,8 @@ async def _serve(options: Options, config: Config) -> int:
     except StorageCorrupt as error:
         return _refused(error, UNAVAILABLE)
     except OutboxError as error:
-        return _refused(error, CANNOT_CREATE)
+        forbidden = isinstance(error.__cause__, PermissionError)
+        return _refused(error, FORBIDDEN if forbidden else CANNOT_CREATE)
     except (CannotListen, SystemdError) as error:
         return _refused(error, getattr(error, "code", UNAVAILABLE))
     return await gateway.run()

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from hookpost.clock import Clock
 from hookpost.core.errors import OutboxError
-from hookpost.core.model import EndpointId
+from hookpost.core.model import DeadReason, EndpointId
 from hookpost.core.settings import Config
 from hookpost.services.health import Health
 from hookpost.services.snapshot import Current
@@ -21,8 +21,20 @@ AGES_EVERY = 15.0
 ENOUGH_AGAIN = 1.1  # free space must exceed min_free by this much before ingest opens again
 
 
+class EndpointObserver(Protocol):
+    """Who counts one endpoint's dead letters."""
+
+    def dead(self, reason: DeadReason, n: int = 1) -> None:
+        """`n` deliveries became dead letters."""
+        ...
+
+
 class Observer(Protocol):
     """Who counts what retention removed."""
+
+    def endpoint(self, name: str) -> EndpointObserver:
+        """The counters of an endpoint."""
+        ...
 
     def purged(self, kind: str, cause: str, n: int = 1) -> None:
         """`n` rows of a kind (delivery state, or event) went for a cause (age, size, parked)."""
@@ -109,7 +121,8 @@ class Janitor:
         if purged.events:
             self._observer.purged("event", "age", purged.events)
         for endpoint, number in purged.expired.items():
-            fields = {"endpoint": endpoint, "deliveries": number, "reason": "removed"}
+            self._observer.endpoint(endpoint).dead(DeadReason.REMOVED, number)
+            fields = {"endpoint": endpoint, "count": number, "reason": "removed"}
             log.warning("deliveries.dead", extra={"fields": fields})
         for endpoint, number in purged.cancelled.items():
             log.info(

@@ -131,13 +131,21 @@ class Reloader:
     async def _reload(self) -> Report:
         old = self._current.snapshot.config
         started = self._clock.monotonic()
-        loaded = await asyncio.to_thread(self._load)
-        report = await self._judged(old, loaded)
+        report = await self._report(old)
         took = round(self._clock.monotonic() - started, 3)
         in_force = self._current.snapshot.config.hash
         self._observer.reloaded(report.verdict.value, in_force, self._clock.wall())
         _log(report, took)
         return report
+
+    async def _report(self, old: Config) -> Report:
+        try:
+            loaded = await asyncio.to_thread(self._load)
+        except Exception as error:  # a mistake of ours must not cost the configuration in force
+            log.exception("config.unread")
+            words = f"the file could not be judged: {type(error).__name__}: {error}"
+            return _failed(old, old.hash, words)
+        return await self._judged(old, loaded)
 
     async def _judged(self, old: Config, loaded: Loaded) -> Report:
         config = loaded.config
@@ -162,12 +170,7 @@ class Reloader:
         try:
             records = await self._outbox.apply_endpoints(endpoint_specs(config), self._clock.now())
         except OutboxError as error:
-            return Report(
-                verdict=Verdict.ERROR,
-                old_hash=old.hash,
-                new_hash=config.hash,
-                mistakes=[f"the endpoints could not be stored: {error}; nothing was applied"],
-            )
+            return _failed(old, config.hash, f"the endpoints could not be stored: {error}")
         self._apply(snapshot_of(config, records))
         return Report(
             verdict=Verdict.APPLIED,
@@ -189,6 +192,15 @@ class Reloader:
         self._current.snapshot = snapshot
         for part in self._parts:
             part.apply(snapshot)
+
+
+def _failed(old: Config, new_hash: str, words: str) -> Report:
+    return Report(
+        verdict=Verdict.ERROR,
+        old_hash=old.hash,
+        new_hash=new_hash,
+        mistakes=[f"{words}; nothing was applied"],
+    )
 
 
 def changes(old: Config, new: Config) -> list[str]:
