@@ -73,6 +73,11 @@ def test_an_ordinary_expression_over_a_large_document_is_not_stopped() -> None:
     assert _use("length(body.lines[?amount > `10`])", document) == 19_989
 
 
+def test_steps_alone_are_counted_too() -> None:
+    with pytest.raises(ValueError, match="costs too much"):
+        _use("length(body[?@ == `5`])", {"body": [1] * 200_000})
+
+
 @pytest.mark.parametrize("text", ["length(body)", "sum(body)", "join(',', body)", "abs(body)"])
 def test_a_failure_is_a_value_error_without_the_data(text: str) -> None:
     with pytest.raises(ValueError, match="the expression failed") as failed:
