@@ -31,7 +31,7 @@ def settle(
     """
     match outcome:
         case Outcome(result=Result.SUCCESS):
-            return _moved(Cause.SUCCEEDED)
+            return SUCCEEDED
         case Outcome(result=Result.INTERRUPTED):
             return RELEASED
         case Outcome(result=Result.GONE):
@@ -81,6 +81,8 @@ def _moved(cause: Cause, reason: DeadReason | None = None) -> Transition:
     return Transition(state=state, cause=cause, reason=reason)
 
 
+# The two that need no more than their cause, made once: one of them is every good delivery's.
+SUCCEEDED = _moved(Cause.SUCCEEDED)
 RELEASED = Transition(
     state=TRANSITIONS[State.IN_FLIGHT, Cause.RELEASED], cause=Cause.RELEASED, counted=False
 )
