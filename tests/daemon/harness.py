@@ -204,7 +204,10 @@ class Home:
         return found
 
     def write(self) -> None:
-        self.file.write_text(yaml.safe_dump(self.config, sort_keys=False))
+        """In one instant: a reload may read at any time."""
+        fresh = self.file.with_name("gateway.yaml.new")
+        fresh.write_text(yaml.safe_dump(self.config, sort_keys=False))
+        fresh.replace(self.file)
 
 
 # -- the daemon ----------------------------------------------------------------------------------

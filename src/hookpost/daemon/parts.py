@@ -42,9 +42,8 @@ class Parts:
             self.current, outbox, self._transport, clock, self.metrics, random.random
         )
         self.janitor = Janitor(self.current, outbox, self.health, self.metrics, clock)
-        self.reloader = Reloader(
-            self.current, self._load, outbox, (self, self.dispatcher), self.metrics, clock
-        )
+        lives_by_it = (self, self.dispatcher, self.janitor)
+        self.reloader = Reloader(self.current, self._load, outbox, lives_by_it, self.metrics, clock)
         self.operations = Operations(
             outbox,
             clock,

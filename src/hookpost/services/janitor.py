@@ -1,5 +1,6 @@
 """Housekeeping in the background: retention, free space, and the gauges too dear for a scrape."""
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Protocol
@@ -9,7 +10,7 @@ from hookpost.core.errors import OutboxError
 from hookpost.core.model import DeadReason, EndpointId
 from hookpost.core.settings import Config
 from hookpost.services.health import Health
-from hookpost.services.snapshot import Current
+from hookpost.services.snapshot import Current, Snapshot
 from hookpost.storage.outbox import Outbox, PendingAge, Purged, RetentionLimits, StorageSizes
 
 log = logging.getLogger("hookpost.janitor")
@@ -65,6 +66,11 @@ class Janitor:
         self._observer = observer
         self._clock = clock
         self.ages: Mapping[EndpointId, PendingAge] = {}
+        self._nudged = asyncio.Event()
+
+    def apply(self, snapshot: Snapshot) -> None:
+        """A reload: what it asks of retention and of removed endpoints is done at once."""
+        self._nudged.set()
 
     async def watch_space(self) -> None:
         """Look at the disk every few seconds, for ever."""
@@ -73,14 +79,24 @@ class Janitor:
             await self._clock.sleep(LOOK_EVERY)
 
     async def retain(self) -> None:
-        """Purge in small steps, for ever."""
+        """Purge in small steps, for ever; a reload begins a round."""
         while True:
+            self._nudged.clear()
             try:
                 more = await self.purge_step()
             except OutboxError as error:
                 log.warning("retention.failed", extra={"fields": {"error": str(error)}})
                 more = False
-            await self._clock.sleep(PURGE_PAUSE if more else PURGE_EVERY)
+            await self._rest(PURGE_PAUSE if more else PURGE_EVERY)
+
+    async def _rest(self, seconds: float) -> None:
+        sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
+        nudged = asyncio.ensure_future(self._nudged.wait())
+        try:
+            await asyncio.wait({sleeping, nudged}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()
+            nudged.cancel()
 
     async def refresh_ages(self) -> None:
         """Keep the age gauges fresh, for ever."""

@@ -177,20 +177,24 @@ class Operations:
     ) -> Sequence[DeliveryView]:
         if not 1 <= limit <= PAGE_MAX:
             raise Conflict(f"limit {limit} is not between 1 and {PAGE_MAX}")
-        self._known(selection)
+        await self._known(selection)
         at = DeliveryId(before) if before is not None else None
         return await self._outbox.deliveries(selection, before=at, limit=limit)
 
     async def _counted(self, selection: Selection, verb: str) -> Shown:
-        self._known(selection)
+        await self._known(selection)
         number = await self._outbox.count(selection)
         if selection.limit is not None:
             number = min(number, selection.limit)
         return {verb: number, "dryRun": True}
 
-    def _known(self, selection: Selection) -> None:
-        if selection.endpoint is not None:
-            self._record(selection.endpoint)
+    async def _known(self, selection: Selection) -> None:
+        """NotFound for a name that is neither an endpoint's nor, once removed, a delivery's."""
+        name = selection.endpoint
+        if name is None or any(record.name == name for record in self._outbox.endpoints()):
+            return
+        if not await self._outbox.deliveries(Selection(endpoint=name), limit=1):
+            self._record(name)
 
     def _record(self, name: str) -> EndpointRecord:
         records = {record.name: record for record in self._outbox.endpoints()}
