@@ -20,7 +20,7 @@ CREATED, REPLAYED, DELIVERED, DEAD, CANCELLED, PENDING, DEAD_LETTERS = range(7)
 COUNTERS = tuple(EndpointCounts.__dataclass_fields__)
 """The counters' names, in the order of their places."""
 
-ACCEPTED, DUPLICATES, LAST = range(3)
+ACCEPTED, DUPLICATES, CONFLICTING, UNROUTED, LAST = range(5)
 """Places of a source's counters; the last is a time."""
 
 _FLAGS = ("paused_by_file", "paused_by_operator", "gone")
@@ -75,7 +75,7 @@ class Tally:
         """The deltas of a source's counters, to be changed in place."""
         deltas = self.sources.get(source)
         if deltas is None:
-            deltas = self.sources[source] = [0, 0, 0.0]
+            deltas = self.sources[source] = [0, 0, 0, 0, 0.0]
         return deltas
 
     def add(self, other: "Tally") -> None:
@@ -83,9 +83,11 @@ class Tally:
         for endpoint, deltas in other.endpoints.items():
             mine = self.endpoint(endpoint)
             mine[:] = [a + b for a, b in zip(mine, deltas, strict=True)]
-        for source, (accepted, duplicates, last) in other.sources.items():
+        for source, moved in other.sources.items():
             sums = self.source(source)
-            sums[:] = [sums[ACCEPTED] + accepted, sums[DUPLICATES] + duplicates, max(sums[2], last)]
+            latest = max(sums[LAST], moved[LAST])
+            sums[:] = [a + b for a, b in zip(sums, moved, strict=True)]
+            sums[LAST] = latest
         self.fresh += other.fresh
         for endpoint, count in other.overflowed.items():
             self.overflowed[endpoint] = self.overflowed.get(endpoint, 0) + count

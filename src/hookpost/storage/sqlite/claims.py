@@ -1,9 +1,10 @@
 """Who holds which delivery: windows, claims, doorbells and refills. Everything runs on the loop."""
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any
+from math import inf
 
 from hookpost.core.errors import OutboxError
 from hookpost.core.model import Delivery, Settlement, State
@@ -103,7 +104,7 @@ class Claims:
         if window is None:
             return None
         due = window.next_due()
-        return None if due == float("inf") else max(due, 0.0)
+        return None if due == inf else max(due, 0.0)
 
     def release(self, deliveries: Sequence[Delivery]) -> None:
         """See Outbox.release."""
@@ -219,28 +220,24 @@ class Claims:
     ) -> tuple[list[Entry[Item]], tuple[float, int], float]:
         """What is due after the cursor, bounded; how far it was read; when the next is due."""
         queries = sql.statements("reader")
-        scan: dict[str, Any] = {"endpoint": endpoint, "next_at": cursor[0], "id": cursor[1]}
-        sizes = list(
-            await self._reader.rows(queries["due_sizes"], {**scan, "now": now, "limit": PAGE})
-        )
-        reached, total = (now, LAST_ID), 0
-        for index, (_, _, size) in enumerate(sizes):
+        scan = {"endpoint": endpoint, "next_at": cursor[0], "id": cursor[1], "now": now}
+        found = list(await self._reader.rows(queries["due_sizes"], {**scan, "limit": PAGE}))
+        count, total = 0, 0
+        for _, _, size in found:
             total += size + OVERHEAD
-            if total > BYTES and index:
-                reached = tuple(sizes[index - 1])[:2]
+            if total > BYTES and count:
                 break
-        else:
-            if len(sizes) == PAGE:
-                reached = tuple(sizes[-1])[:2]
+            count += 1
         entries: list[Entry[Item]] = []
-        if sizes:
-            upto = {"last_next_at": reached[0], "last_id": reached[1]}
-            rows = await self._reader.rows(queries["due"], {**scan, **upto})
+        if count:
+            numbers = json.dumps([number for _, number, _ in found[:count]])
+            rows = await self._reader.rows(queries["due"], (numbers,))
             entries = [(row[0], row[1], row[2] + OVERHEAD, row) for row in rows]
-        if reached[1] != LAST_ID:
-            return entries, reached, reached[0]
+        if count == PAGE or count < len(found):
+            next_at, number, _ = found[count - 1]
+            return entries, (next_at, number), next_at
         after = list(await self._reader.rows(queries["due_after"], (endpoint, now)))
-        return entries, reached, after[0][0] if after else float("inf")
+        return entries, (now, LAST_ID), after[0][0] if after else inf
 
     async def close(self) -> None:
         """Wait for refills that run."""

@@ -19,6 +19,7 @@ from hookpost.core.model import (
     Event,
     PutAnswer,
     Settlement,
+    SourceRecord,
     State,
 )
 from hookpost.storage.outbox import (
@@ -29,7 +30,6 @@ from hookpost.storage.outbox import (
     Purged,
     RetentionLimits,
     Selection,
-    SourceRecord,
     StorageSizes,
 )
 from hookpost.storage.sqlite import endpoints as rows
@@ -126,13 +126,13 @@ class SqliteOutbox:
 
     # -- the road of an event ----------------------------------------------------------------
 
-    def put(self, event: Event, endpoints: Sequence[EndpointId]) -> Awaitable[PutAnswer]:
+    def put(self, event: Event, endpoints: Sequence[EndpointId]) -> "asyncio.Future[PutAnswer]":
         """See Outbox.put."""
         return self._group.put((event, endpoints))
 
     def put_many(
         self, events: Sequence[tuple[Event, Sequence[EndpointId]]]
-    ) -> Awaitable[Sequence[PutAnswer]]:
+    ) -> "asyncio.Future[Sequence[PutAnswer]]":
         """See Outbox.put_many."""
         return self._group.put_group(events)
 
@@ -165,16 +165,8 @@ class SqliteOutbox:
         for endpoint, deltas in tally.endpoints.items():
             if endpoint in self._books:
                 self._books[endpoint].count(deltas)
-        for name, (accepted, duplicates, last) in tally.sources.items():
-            known = self._sources.get(name) or SourceRecord(
-                name=name, accepted=0, duplicates=0, last_event_at=last
-            )
-            self._sources[name] = SourceRecord(
-                name=name,
-                accepted=known.accepted + int(accepted),
-                duplicates=known.duplicates + int(duplicates),
-                last_event_at=max(known.last_event_at or last, last),
-            )
+        for name, moved in tally.sources.items():
+            self._sources[name] = (self._sources.get(name) or SourceRecord(name)).moved(moved)
         self._claims.committed(tally, list(zip(settlements, done.settled, strict=True)))
         self._observe(done)
         blocked = self._group.swamped or self._group.jammed

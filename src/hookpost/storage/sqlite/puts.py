@@ -17,12 +17,14 @@ from hookpost.core.model import (
 )
 from hookpost.storage.sqlite.books import (
     ACCEPTED,
+    CONFLICTING,
     CREATED,
     DEAD,
     DEAD_LETTERS,
     DUPLICATES,
     LAST,
     PENDING,
+    UNROUTED,
     Fresh,
     Tally,
 )
@@ -62,12 +64,15 @@ def put_entries(store: Store, entries: Sequence[Entry], tally: Tally) -> list[Pu
             first = known.get(name)
             if first is not None:
                 sums[DUPLICATES] += 1
+                sums[CONFLICTING] += first[2] != mark
                 answers.append(Duplicate(first[0], first[1], first[2] != mark))
                 continue
             known[name] = event.id, len(endpoints), mark
             expires_at = event.accepted_at + event.dedup_window
             rows.identities += (name, event.id, len(endpoints), mark, expires_at)
         sums[ACCEPTED] += 1
+        if not endpoints:
+            sums[UNROUTED] += 1
         rows.add(event, endpoints)
         answers.append(Stored(event.id, rows.sequence, len(endpoints)))
     if expired:

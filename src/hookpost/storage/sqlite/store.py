@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hookpost.core.errors import StorageCorrupt, StorageFull
-from hookpost.storage.outbox import SourceRecord
+from hookpost.core.model import SourceRecord
 from hookpost.storage.sqlite import sql
 from hookpost.storage.sqlite.books import Book, Tally, book_of
 from hookpost.storage.sqlite.files import Ballast
@@ -89,11 +89,7 @@ class Store:
     def read_sources(self) -> dict[str, SourceRecord]:
         """Every source's row."""
         rows = self.connection.execute(self._written["read_sources"])
-        records = (
-            SourceRecord(name=name, accepted=accepted, duplicates=duplicates, last_event_at=last)
-            for name, accepted, duplicates, last in rows
-        )
-        return {record.name: record for record in records}
+        return {row[0]: SourceRecord(*row) for row in rows}
 
     # -- statements --------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from hookpost.clock import Clock
 from hookpost.core.errors import StorageUnavailable
-from hookpost.storage.outbox import SourceRecord
+from hookpost.core.model import SourceRecord
 from hookpost.storage.sqlite.books import Book
 from hookpost.storage.sqlite.faults import translated
 from hookpost.storage.sqlite.store import Store

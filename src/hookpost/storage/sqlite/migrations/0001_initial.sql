@@ -91,6 +91,8 @@ CREATE TABLE source (
     name          TEXT PRIMARY KEY,
     accepted      INTEGER NOT NULL,
     duplicates    INTEGER NOT NULL,
+    conflicting   INTEGER NOT NULL,  -- duplicates with other bytes or type
+    unrouted      INTEGER NOT NULL,  -- accepted, owed to nobody
     last_event_at REAL
 ) WITHOUT ROWID;
 

@@ -1,20 +1,27 @@
 -- name: due_sizes
--- The next due deliveries of an endpoint after a position, with what their events weigh.
-SELECT d.next_at, d.id, length(e.body)
-FROM delivery d INDEXED BY delivery_due CROSS JOIN event e ON e.seq = d.event
-WHERE d.endpoint = :endpoint AND d.state = 0 AND (d.next_at, d.id) > (:next_at, :id)
-  AND d.next_at <= :now
-ORDER BY d.next_at, d.id LIMIT :limit
+-- The next due deliveries of an endpoint after a position, with what their events weigh. In two
+-- parts: `(next_at, id) > (?, ?)` would walk over all that share the position's next_at.
+SELECT next_at, id, size FROM (
+    SELECT d.next_at, d.id, length(e.body) AS size
+    FROM delivery d INDEXED BY delivery_due CROSS JOIN event e ON e.seq = d.event
+    WHERE d.endpoint = :endpoint AND d.state = 0 AND d.next_at = :next_at AND d.id > :id
+    ORDER BY d.id LIMIT :limit)
+UNION ALL
+SELECT next_at, id, size FROM (
+    SELECT d.next_at, d.id, length(e.body) AS size
+    FROM delivery d INDEXED BY delivery_due CROSS JOIN event e ON e.seq = d.event
+    WHERE d.endpoint = :endpoint AND d.state = 0 AND d.next_at > :next_at AND d.next_at <= :now
+    ORDER BY d.next_at, d.id LIMIT :limit)
+LIMIT :limit
 
 -- name: due
--- The same, whole, up to a position.
+-- Those of these deliveries that are pending, whole, in the order named.
 SELECT d.next_at, d.id, length(e.body) AS size, d.endpoint, d.event, d.attempts, d.round_attempts,
        d.round_started, d.replayed_at, e.id AS event_id, e.source, e.type, e.occurred_at,
        e.accepted_at, e.format, e.content_type, e.headers, e.body
-FROM delivery d INDEXED BY delivery_due CROSS JOIN event e ON e.seq = d.event
-WHERE d.endpoint = :endpoint AND d.state = 0 AND (d.next_at, d.id) > (:next_at, :id)
-  AND (d.next_at, d.id) <= (:last_next_at, :last_id)
-ORDER BY d.next_at, d.id
+FROM json_each(?) AS asked
+CROSS JOIN delivery d ON d.id = asked.value CROSS JOIN event e ON e.seq = d.event
+WHERE d.state = 0
 
 -- name: due_after
 -- When the first delivery that is not due yet will be.

@@ -66,9 +66,12 @@ WHERE id = ?
 
 -- name: count_source
 -- Move a source's counters; the first event makes the row.
-INSERT INTO source (name, accepted, duplicates, last_event_at) VALUES (?, ?, ?, ?)
+INSERT INTO source (name, accepted, duplicates, conflicting, unrouted, last_event_at)
+VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (name) DO UPDATE SET accepted = accepted + excluded.accepted,
     duplicates = duplicates + excluded.duplicates,
+    conflicting = conflicting + excluded.conflicting,
+    unrouted = unrouted + excluded.unrouted,
     last_event_at = max(last_event_at, excluded.last_event_at)
 
 -- name: mark
@@ -83,7 +86,7 @@ FROM meta
 
 -- name: read_sources
 -- Every source that ever sent.
-SELECT name, accepted, duplicates, last_event_at FROM source
+SELECT name, accepted, duplicates, conflicting, unrouted, last_event_at FROM source
 
 -- name: set_back
 -- The clock was set back by so many seconds while nobody ran: waits keep their length.

@@ -1,0 +1,314 @@
+"""Group commit: how many commits many callers cost, and what they hear when the disk says no."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.builders import FakeClock, an_event
+from tests.storage.steps import FOREVER, NOW, claim_all, delivered, endpoints, failed, purge_all
+
+from hookpost.core.errors import StorageFull, StorageUnavailable
+from hookpost.core.model import Duplicate, EndpointId, State, Stored
+from hookpost.storage.outbox import EndpointSpec, RetentionLimits, Selection
+from hookpost.storage.sqlite import SqliteOutbox, group, store
+from hookpost.storage.sqlite.files import BALLAST
+
+
+class Disk(sqlite3.Connection):
+    """A connection that counts commits and fails as it is told."""
+
+    commits = 0
+    fail: dict[str, int] = {}  # noqa: RUF012 - shared with the test on purpose
+
+    def execute(self, statement: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        Disk.commits += statement == "COMMIT"
+        for start, code in Disk.fail.items():
+            if statement.startswith(start):
+                error = sqlite3.OperationalError(f"injected {code}")
+                error.sqlite_errorcode = code
+                raise error
+        return super().execute(statement, parameters)
+
+
+@pytest.fixture
+async def outbox(
+    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[SqliteOutbox]:
+    def connect(path: Path) -> sqlite3.Connection:
+        return sqlite3.connect(path, isolation_level=None, cached_statements=512, factory=Disk)
+
+    monkeypatch.setattr(store, "connect", connect)
+    monkeypatch.setattr(Disk, "commits", 0)
+    monkeypatch.setattr(Disk, "fail", {})
+    outbox = await SqliteOutbox.open(tmp_path / "outbox.db", clock=clock)
+    yield outbox
+    Disk.fail.clear()
+    await outbox.close()
+
+
+async def test_two_hundred_concurrent_puts_share_few_commits(outbox: SqliteOutbox) -> None:
+    (crm,) = await endpoints(outbox, "crm")
+    before = Disk.commits
+    await asyncio.gather(*(outbox.put(an_event(id=f"e{n}"), [crm]) for n in range(200)))
+    assert Disk.commits - before <= 3
+
+
+async def test_settlements_ride_with_puts(outbox: SqliteOutbox) -> None:
+    (crm,) = await endpoints(outbox, "crm")
+    await outbox.put_many([(an_event(id=f"e{n}"), [crm]) for n in range(50)])
+    claimed = await outbox.claim(crm, 50, NOW)
+    before = Disk.commits
+    settled = [outbox.settle(delivered(delivery)) for delivery in claimed]
+    await outbox.put(an_event(), [crm])
+    assert await asyncio.gather(*settled) == [True] * 50
+    assert Disk.commits - before == 1
+
+
+async def test_nobody_is_answered_before_the_commit_returned(outbox: SqliteOutbox) -> None:
+    (crm,) = await endpoints(outbox, "crm")
+    Disk.fail = {"COMMIT": sqlite3.SQLITE_FULL}
+    answers = await asyncio.gather(
+        *(outbox.put(an_event(id=f"e{n}"), [crm]) for n in range(20)), return_exceptions=True
+    )
+    assert {type(answer) for answer in answers} == {StorageFull}
+    Disk.fail.clear()
+    assert await outbox.count(Selection()) == 0
+    assert outbox.endpoint(crm).counts.created == 0
+
+
+async def test_a_full_disk_refuses_events_and_keeps_settlements(
+    outbox: SqliteOutbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group, "RETRY_WAIT", 1e6)  # room again is noticed without it
+    (crm,) = await endpoints(outbox, "crm")
+    await outbox.put_many([(an_event(id=f"e{n}"), [crm]) for n in range(2)])
+    (one,) = await outbox.claim(crm, 1, NOW)
+    rung = asyncio.Event()
+    outbox.watch(crm, rung.set)
+    Disk.fail = {"COMMIT": sqlite3.SQLITE_FULL}
+    settled = asyncio.ensure_future(outbox.settle(delivered(one)))
+    with pytest.raises(StorageFull, match="free some space"):
+        await outbox.put(an_event(), [crm])
+    assert not settled.done()
+    assert await outbox.claim(crm, 1, NOW) == []  # nothing is sent whose end cannot be stored
+    assert not outbox.failed.done()
+    Disk.fail.clear()
+    rung.clear()
+    await outbox.put(an_event(id="after"), [crm])
+    assert await settled
+    assert rung.is_set()
+    assert len(await claim_all(outbox, crm)) == 2
+
+
+async def test_refused_settlements_are_tried_again_by_themselves(
+    outbox: SqliteOutbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group, "RETRY_WAIT", 0.001)
+    (crm,) = await endpoints(outbox, "crm")
+    await outbox.put(an_event(), [crm])
+    (one,) = await outbox.claim(crm, 1, NOW)
+    Disk.fail = {"BEGIN": sqlite3.SQLITE_BUSY}
+    settled = asyncio.ensure_future(outbox.settle(delivered(one)))
+    with pytest.raises(StorageUnavailable, match="held by someone else"):
+        await outbox.put(an_event(), [crm])
+    Disk.fail.clear()
+    assert await settled
+    assert outbox.endpoint(crm).counts.delivered == 1
+
+
+@pytest.mark.parametrize(
+    "code", [sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_CORRUPT]
+)
+async def test_a_failed_sync_ends_the_outbox_and_is_never_tried_again(
+    outbox: SqliteOutbox, code: int
+) -> None:
+    (crm,) = await endpoints(outbox, "crm")
+    await outbox.put(an_event(), [crm])
+    (one,) = await outbox.claim(crm, 1, NOW)
+    Disk.fail = {"COMMIT": code}
+    answers = await asyncio.gather(
+        outbox.put(an_event(), [crm]),
+        outbox.settle(delivered(one)),
+        outbox.update_endpoint(crm, NOW, gone=True),
+        return_exceptions=True,
+    )
+    assert {type(answer) for answer in answers} == {StorageUnavailable}
+    assert "check the disk" in str(outbox.failed.result())
+    Disk.fail.clear()
+    before = Disk.commits
+    for call in (
+        outbox.put(an_event(), [crm]),
+        outbox.settle(delivered(one)),
+        outbox.put_many([(an_event(), [crm])]),
+        outbox.update_endpoint(crm, NOW, gone=True),
+    ):
+        with pytest.raises(StorageUnavailable, match="check the disk"):
+            await call
+    assert await outbox.claim(crm, 1, NOW) == []
+    assert Disk.commits == before
+    assert not outbox.endpoint(crm).gone
+
+
+async def test_what_waits_while_the_sync_fails_hears_of_it_too(outbox: SqliteOutbox) -> None:
+    (crm,) = await endpoints(outbox, "crm")
+    Disk.fail = {"COMMIT": sqlite3.SQLITE_IOERR_FSYNC}
+    first = asyncio.ensure_future(outbox.put(an_event(), [crm]))
+    while outbox._group._sent is None:  # until the batch is on its way
+        await asyncio.get_running_loop().run_in_executor(None, int)
+    second = outbox.put(an_event(), [crm])
+    with pytest.raises(StorageUnavailable):
+        await first
+    with pytest.raises(StorageUnavailable):
+        await second
+
+
+async def test_too_many_waiting_puts_are_refused_at_once(
+    outbox: SqliteOutbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group, "MAX_PUTS", 5)
+    answers = await asyncio.gather(
+        *(outbox.put(an_event(id=f"e{n}"), []) for n in range(8)), return_exceptions=True
+    )
+    assert [type(a) for a in answers] == [Stored] * 5 + [StorageUnavailable] * 3
+    assert isinstance(await outbox.put(an_event(), []), Stored)
+
+
+async def test_waiting_bodies_are_bounded_in_bytes(
+    outbox: SqliteOutbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group, "MAX_BYTES", 1000)
+    answers = await asyncio.gather(
+        *(outbox.put(an_event(body=bytes(600)), []) for _ in range(2)), return_exceptions=True
+    )
+    assert [type(a) for a in answers] == [Stored, StorageUnavailable]
+
+
+async def test_nothing_is_claimed_while_too_many_settlements_wait(
+    outbox: SqliteOutbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group, "MAX_SETTLEMENTS", 2)
+    (crm,) = await endpoints(outbox, "crm")
+    await outbox.put_many([(an_event(id=f"e{n}"), [crm]) for n in range(5)])
+    claimed = await outbox.claim(crm, 4, NOW)
+    settled = [outbox.settle(failed(delivery, 60.0)) for delivery in claimed[:3]]
+    assert await outbox.claim(crm, 1, NOW) == []
+    await asyncio.gather(*settled)
+    assert len(await outbox.claim(crm, 1, NOW)) == 1
+
+
+async def test_a_file_at_its_limit_recovers_by_purging(outbox: SqliteOutbox) -> None:
+    """max_page_count stands in for the disk: the same SQLITE_FULL, from SQLite itself."""
+    (crm,) = await endpoints(outbox, "crm")
+
+    def limit(pages: str) -> None:
+        outbox._group.command(lambda s, *_: s.connection.execute(f"PRAGMA max_page_count={pages}"))
+
+    limit("200")
+    answers = [
+        (await asyncio.gather(outbox.put(event, [crm]), return_exceptions=True))[0]
+        for event in (an_event(id=f"e{n}", body=bytes(20_000)) for n in range(60))
+    ]
+    stored = sum(isinstance(answer, Stored) for answer in answers)
+    assert stored > 10
+    assert {type(answer) for answer in answers} == {Stored, StorageFull}
+    claimed = await claim_all(outbox, crm)
+    assert await asyncio.gather(*(outbox.settle(delivered(d)) for d in claimed)) == [True] * stored
+    everything = RetentionLimits(delivered=0, dead=0, cancelled=0, parked=0, max_size=1 << 40)
+    await purge_all(outbox, everything, NOW + 1)
+    assert isinstance(await outbox.put(an_event(body=bytes(20_000)), [crm]), Stored)
+    assert await outbox.count(Selection(states=frozenset({State.DELIVERED}))) == 0
+
+
+async def test_the_ballast_is_given_up_for_settlements_and_laid_down_again(
+    outbox: SqliteOutbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ballast = tmp_path / "outbox.db.ballast"
+    assert ballast.stat().st_size == BALLAST
+    (crm,) = await endpoints(outbox, "crm")
+    await outbox.put(an_event(), [crm])
+    (one,) = await outbox.claim(crm, 1, NOW)
+    original = Disk.execute
+
+    def execute(self: Disk, statement: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        if statement == "COMMIT" and ballast.exists():
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+        return original(self, statement, parameters)
+
+    monkeypatch.setattr(Disk, "execute", execute)
+    assert await outbox.settle(delivered(one))
+    monkeypatch.undo()
+    assert not ballast.exists()
+    assert outbox.endpoint(crm).counts.delivered == 1
+    await purge_all(outbox, FOREVER, NOW)
+    assert ballast.stat().st_size == BALLAST
+
+
+async def test_a_bug_in_the_effects_ends_the_outbox_rather_than_stall_it(
+    outbox: SqliteOutbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("lost")
+
+    monkeypatch.setattr(outbox._claims, "committed", broken)
+    assert isinstance(await outbox.put(an_event(), []), Stored)
+    assert "lost track" in str(outbox.failed.result())
+    assert "effects.failed" in caplog.messages
+
+
+async def test_a_cancelled_verb_still_tells_memory(outbox: SqliteOutbox) -> None:
+    call = asyncio.ensure_future(outbox.apply_endpoints([EndpointSpec(name="crm")], NOW))
+    while not outbox._group._commands and outbox._group._sent is None:
+        await asyncio.get_running_loop().run_in_executor(None, int)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert isinstance(await outbox.put(an_event(), []), Stored)
+    assert [record.name for record in outbox.endpoints()] == ["crm"]
+
+
+async def test_a_verb_that_the_disk_refuses_leaves_its_deliveries_claimable(
+    outbox: SqliteOutbox,
+) -> None:
+    (crm,) = await endpoints(outbox, "crm")
+    await outbox.put_many([(an_event(id=f"e{n}"), [crm]) for n in range(3)])
+    Disk.fail = {"UPDATE delivery SET state = 3": sqlite3.SQLITE_FULL}
+    with pytest.raises(StorageFull):
+        await outbox.cancel(Selection(), NOW)
+    Disk.fail.clear()
+    assert len(await claim_all(outbox, crm)) == 3
+
+
+async def test_what_is_claimed_while_a_verb_looks_for_candidates_is_left_alone(
+    outbox: SqliteOutbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (crm,) = await endpoints(outbox, "crm")
+    await outbox.put_many([(an_event(id=f"e{n}"), [crm]) for n in range(3)])
+    candidates = outbox._people._candidates
+    claimed = []
+
+    async def overtaken(*arguments: Any) -> Any:
+        found = await candidates(*arguments)
+        claimed.extend(await outbox.claim(crm, 1, NOW))
+        return found
+
+    monkeypatch.setattr(outbox._people, "_candidates", overtaken)
+    assert await outbox.cancel(Selection(endpoint="crm"), NOW) == 2
+    assert await outbox.settle(delivered(claimed[0]))
+    assert outbox.endpoint(crm).counts.delivered == 1
+
+
+async def test_duplicates_survive_the_slow_path_too(outbox: SqliteOutbox) -> None:
+    event = an_event(id="k", dedup_key="k", dedup_window=60.0)
+    answers = await asyncio.gather(
+        outbox.put(event, []),
+        outbox.put(an_event(), [EndpointId(9)]),
+        outbox.put(event, []),
+        return_exceptions=True,
+    )
+    assert isinstance(answers[0], Stored)
+    assert answers[2] == Duplicate("k", 0, False)
