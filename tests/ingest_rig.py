@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import ANY
 
 from multidict import CIMultiDict
 from tests.builders import FakeClock
@@ -35,6 +36,17 @@ from hookpost.services.snapshot import Current, Snapshot
 from hookpost.storage.outbox import Outbox
 from hookpost.web.ingest import IngestFace
 from hookpost.web.server import Listener
+
+
+def stored(event_id: str, deliveries: int) -> Stored:
+    """Equal to an answer with this id and number, whatever the sequence."""
+    return Stored(event_id, ANY, deliveries)
+
+
+def duplicate(event_id: str, deliveries: int) -> Duplicate:
+    """Equal to an answer with this id and number, conflicting or not."""
+    return Duplicate(event_id, deliveries, ANY)
+
 
 TOKEN = "s3cret-token"
 BEARER = ("Authorization", f"Bearer {TOKEN}")
@@ -84,18 +96,38 @@ class MemoryOutbox:
     events: list[tuple[Event, tuple[EndpointId, ...]]] = field(default_factory=list)
     transactions: int = 0
 
-    async def put(self, event: Event, endpoints: Sequence[EndpointId]) -> PutAnswer:
-        return (await self.put_many([(event, endpoints)]))[0]
+    def put(self, event: Event, endpoints: Sequence[EndpointId]) -> "asyncio.Future[PutAnswer]":
+        return self._commit([(event, endpoints)], lambda answers: answers[0])
 
-    async def put_many(
+    def put_many(
         self, events: Sequence[tuple[Event, Sequence[EndpointId]]]
-    ) -> Sequence[PutAnswer]:
+    ) -> "asyncio.Future[Sequence[PutAnswer]]":
+        return self._commit(events, lambda answers: answers)
+
+    def _commit(
+        self,
+        events: Sequence[tuple[Event, Sequence[EndpointId]]],
+        shaped: Callable[[list[PutAnswer]], Any],
+    ) -> "asyncio.Future[Any]":
+        """A transaction: at the loop's next turn, or when `held` is done."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+
+        def carry_out(*_: object) -> None:
+            if self.failing is not None:
+                if not future.done():
+                    future.set_exception(self.failing)
+                return
+            self.transactions += 1
+            answers = [self._put(event, tuple(owed)) for event, owed in events]
+            if not future.done():
+                future.set_result(shaped(answers))
+
         if self.held is not None:
-            await asyncio.shield(self.held)
-        if self.failing is not None:
-            raise self.failing
-        self.transactions += 1
-        return [self._put(event, tuple(owed)) for event, owed in events]
+            self.held.add_done_callback(carry_out)
+        else:
+            loop.call_soon(carry_out)
+        return future
 
     def _put(self, event: Event, owed: tuple[EndpointId, ...]) -> PutAnswer:
         for known, its in self.events:

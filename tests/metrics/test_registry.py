@@ -13,6 +13,7 @@ from hookpost.core.model import (
     EndpointId,
     EndpointRecord,
     Result,
+    SourceRecord,
 )
 from hookpost.core.secrets import Secret
 from hookpost.metrics import Metrics
@@ -118,7 +119,7 @@ def test_every_metric_of_the_reference_is_exposed_and_no_other(metrics: Metrics)
 
 
 def test_the_exposition_of_a_counter_is_exactly_this(metrics: Metrics) -> None:
-    metrics.source("billing").accepted(5.0)
+    metrics.readings.sources = lambda: {"billing": SourceRecord("billing", accepted=1)}
     text = metrics.render().decode()
     assert (
         "# HELP hookpost_events_accepted_total Events committed.\n"
@@ -269,11 +270,17 @@ def test_storage_purges_and_sizes_are_told(metrics: Metrics) -> None:
 
 
 def test_when_a_source_last_sent_is_remembered_over_a_restart(metrics: Metrics) -> None:
-    metrics.recall({"billing": 123.0, "never": None})
     key = 'source_last_event_timestamp_seconds{source="billing"}'
+    assert samples(metrics)[key] == 0
+    metrics.readings.sources = lambda: {"billing": SourceRecord("billing", last_event_at=123.0)}
     assert samples(metrics)[key] == 123
-    metrics.source("billing").accepted(456.0)
-    assert samples(metrics)[key] == 456
+
+
+def test_events_are_counted_by_the_rows_that_were_committed_with_them(metrics: Metrics) -> None:
+    metrics.readings.sources = lambda: {"billing": SourceRecord("billing", 9, 3, 1, 2)}
+    shown = samples(metrics)
+    names = ("accepted", "duplicate", "conflicting", "unrouted")
+    assert [shown[f'events_{name}_total{{source="billing"}}'] for name in names] == [9, 3, 1, 2]
 
 
 def test_readiness_is_read_at_each_scrape(metrics: Metrics) -> None:

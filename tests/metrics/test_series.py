@@ -49,13 +49,6 @@ def test_a_label_that_is_not_declared_is_refused(reason: str) -> None:
         EndpointMetrics("crm", lambda: 0.0).throttled(reason)
 
 
-def test_a_conflicting_duplicate_counts_as_both() -> None:
-    source = SourceMetrics("billing")
-    source.duplicate(conflicting=False)
-    source.duplicate(conflicting=True)
-    assert (source.duplicate_events, source.conflicting_events) == (2, 1)
-
-
 def test_the_end_of_a_delivery_is_counted_by_reason_and_dated() -> None:
     endpoint = EndpointMetrics("crm", lambda: 77.0)
     endpoint.attempted(Result.SUCCESS, 0.2)

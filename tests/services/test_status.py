@@ -15,6 +15,7 @@ from hookpost.core.model import (
     EndpointId,
     EndpointRecord,
     Result,
+    SourceRecord,
 )
 from hookpost.core.routing import Routes
 from hookpost.core.secrets import Secret
@@ -32,7 +33,7 @@ from hookpost.metrics import Metrics
 from hookpost.services.health import Health
 from hookpost.services.snapshot import Current, Snapshot
 from hookpost.services.status import DISK_HASH_AGE, DiskHash, Status, sqlite_note
-from hookpost.storage.outbox import PendingAge, SourceRecord, StorageSizes
+from hookpost.storage.outbox import PendingAge, StorageSizes
 
 FIELDS = {
     "totalReceived", "successfullyProcessed", "failed", "duplicates", "lastProcessedAt",

@@ -23,6 +23,7 @@ from hookpost.core.model import (
     Duplicate,
     EndpointId,
     OnRemove,
+    SourceRecord,
     State,
     Stored,
 )
@@ -173,6 +174,7 @@ async def test_the_same_identity_with_other_bytes_or_type_is_conflicting(
 ) -> None:
     assert await outbox.put(keyed("k"), []) == Stored("k", 1, 0)
     assert await outbox.put(keyed("k", **other), []) == Duplicate("k", 0, True)
+    assert outbox.sources()["billing"] == SourceRecord("billing", 1, 1, 1, 1, last_event_at=NOW)
 
 
 async def test_identities_are_compared_inside_their_source(outbox: Outbox) -> None:

@@ -6,6 +6,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 
 from hookpost.clock import SystemClock
+from hookpost.core.model import SourceRecord
 from hookpost.metrics import Metrics
 from hookpost.services.health import Health
 from hookpost.web.ops import ops_app
@@ -46,7 +47,7 @@ async def client(ops: Ops, aiohttp_client: Any) -> TestClient:
 
 
 async def test_metrics_are_the_whole_exposition(ops: Ops, client: TestClient) -> None:
-    ops.metrics.source("billing").accepted(5.0)
+    ops.metrics.readings.sources = lambda: {"billing": SourceRecord("billing", accepted=1)}
     answer = await client.get("/metrics")
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"

@@ -306,7 +306,7 @@ async def test_a_client_that_vanishes_before_its_answer_has_its_event_stored(
         client.reset()
         await until(lambda: not web.listener.connections)
         held.set_result(None)
-        await until(lambda: rig.source().accepted_events == 1)
+        await until(lambda: len(rig.outbox.events) == 1)
 
     no_traceback(caplog)
 

@@ -9,7 +9,7 @@ has left the configuration. A dead letter is a delivery in state `dead`, not ano
 replay is a transition like any other. Whatever is not in `TRANSITIONS` cannot happen.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
@@ -308,3 +308,31 @@ class EndpointRecord:
         if self.suspended_since is not None:
             held += max(0.0, now - self.suspended_since)
         return now - held
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """What is remembered of a source over restarts, counted in the events' own transactions.
+
+    `conflicting` counts duplicates whose bytes or type differ from those stored first, `unrouted`
+    accepted events that are owed to nobody. `last_event_at` is UNIX seconds, None: never.
+    """
+
+    name: str
+    accepted: int = 0
+    duplicates: int = 0
+    conflicting: int = 0
+    unrouted: int = 0
+    last_event_at: float | None = None
+
+    def moved(self, deltas: Sequence[float]) -> "SourceRecord":
+        """The record after a transaction; `deltas` in the order of the fields, a time the last."""
+        accepted, duplicates, conflicting, unrouted, last = deltas
+        return SourceRecord(
+            self.name,
+            self.accepted + int(accepted),
+            self.duplicates + int(duplicates),
+            self.conflicting + int(conflicting),
+            self.unrouted + int(unrouted),
+            max(self.last_event_at or last, last),
+        )

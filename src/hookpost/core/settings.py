@@ -143,7 +143,7 @@ class Extractor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """One publisher. `allow_from` None lets every address in; `dedup_window` None switches it off."""
+    """One publisher. `allow_from` None lets all addresses in; `dedup_window` None: no dedup."""
 
     name: str
     path: str

@@ -74,9 +74,9 @@ class Gateway:
         try:
             await self._start()
             await self._until_told()
-        finally:
-            code = await self._end()
-        return code
+        except Exception as error:
+            self._fail(error)
+        return await self._end()
 
     # -- beginning -------------------------------------------------------------------------
 
@@ -116,7 +116,7 @@ class Gateway:
         readings.ages = lambda: parts.janitor.ages
         readings.sizes = outbox.sizes
         readings.ready = lambda: not parts.health.refusals()
-        metrics.recall({name: row.last_event_at for name, row in outbox.sources().items()})
+        readings.sources = outbox.sources
         metrics.loaded(self._hash, parts.clock.wall())
         outbox.observer = StorageObserver(outbox, metrics)
 
@@ -154,7 +154,11 @@ class Gateway:
     def _launched_ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         error = None if task.cancelled() else task.exception()
-        if error is not None and not self._failed.done():
+        if error is not None:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._failed.done():
             self._failed.set_exception(error)
 
     # -- serving ---------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.core import Metric
 
-from hookpost.core.model import EndpointCounts, EndpointRecord
+from hookpost.core.model import EndpointCounts, EndpointRecord, SourceRecord
 from hookpost.metrics.builders import counter, gauge, histogram
 from hookpost.metrics.readings import EndpointState, PendingAge
 from hookpost.metrics.series import BREAKER_STATES, OUTCOMES, EndpointMetrics, SourceMetrics
@@ -50,7 +50,10 @@ class _View:
 def collect(metrics: "Metrics") -> Iterator[Metric]:
     """All of the gateway's families, each value read once, now."""
     sources = metrics.shown_sources()
+    known = metrics.readings.sources()
+    records = [known.get(each.name) or SourceRecord(each.name) for each in sources[:-1]]
     yield from _ingest(sources)
+    yield from _events(records)
     views = _views(metrics)
     yield from _deliveries(views)
     yield from _standing(views, metrics.now())
@@ -60,7 +63,7 @@ def collect(metrics: "Metrics") -> Iterator[Metric]:
         "source_last_event_timestamp_seconds",
         "When the source's last event was committed, UNIX seconds; 0: never.",
         ["source"],
-        (([each.name], each.last_event_at) for each in sources[:-1]),
+        (([each.name], each.last_event_at or 0.0) for each in records),
     )
     yield histogram(
         "event_loop_lag_seconds",
@@ -110,25 +113,25 @@ def _ingest(sources: Sequence[SourceMetrics]) -> Iterator[Metric]:
         ["source"],
         (([s.name], s.body_bytes) for s in sources),
     )
-    plain: tuple[tuple[str, str, Callable[[SourceMetrics], int]], ...] = (
-        ("accepted", "Events committed.", lambda s: s.accepted_events),
-        ("duplicate", "Events recognised as seen before.", lambda s: s.duplicate_events),
-        ("conflicting", "Duplicates with other bytes or type.", lambda s: s.conflicting_events),
-        ("unrouted", "Accepted events owed to no endpoint.", lambda s: s.unrouted_events),
-    )
-    for name, help_text, value in plain:
-        yield counter(
-            f"events_{name}_total",
-            help_text,
-            ["source"],
-            [([s.name], value(s)) for s in sources[:-1]],
-        )
     yield counter(
         "events_rejected_total",
         "Events refused, by reason.",
         ["source", "reason"],
         (([s.name, reason], n) for s in sources for reason, n in s.rejections.items()),
     )
+
+
+def _events(records: Sequence[SourceRecord]) -> Iterator[Metric]:
+    """As committed with the events that they count."""
+    plain: tuple[tuple[str, str, Callable[[SourceRecord], int]], ...] = (
+        ("accepted", "Events committed.", lambda r: r.accepted),
+        ("duplicate", "Events recognised as seen before.", lambda r: r.duplicates),
+        ("conflicting", "Duplicates with other bytes or type.", lambda r: r.conflicting),
+        ("unrouted", "Accepted events owed to no endpoint.", lambda r: r.unrouted),
+    )
+    for name, help_text, value in plain:
+        samples = [([record.name], value(record)) for record in records]
+        yield counter(f"events_{name}_total", help_text, ["source"], samples)
 
 
 def _deliveries(views: Sequence[_View]) -> Iterator[Metric]:

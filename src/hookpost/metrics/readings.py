@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from hookpost.core.model import EndpointId, EndpointRecord
+from hookpost.core.model import EndpointId, EndpointRecord, SourceRecord
 
 
 class EndpointState(Protocol):
@@ -67,6 +67,7 @@ class Readings:
     """
 
     endpoints: Callable[[], Sequence[EndpointRecord]] = tuple
+    sources: Callable[[], Mapping[str, SourceRecord]] = dict
     states: Callable[[], Mapping[str, EndpointState]] = dict
     ages: Callable[[], Mapping[EndpointId, PendingAge]] = dict  # only endpoints that owe
     sizes: Callable[[], Sizes | None] = lambda: None

@@ -103,12 +103,6 @@ class Metrics:
             known = self._endpoints[name] = EndpointMetrics(name, self._clock.now)
         return known
 
-    def recall(self, last_events: Mapping[str, float | None]) -> None:
-        """Take over from the outbox when each source last sent (UNIX seconds), at start."""
-        for name, at in last_events.items():
-            if at is not None:
-                self.source(name).last_event_at = at
-
     # -- verbs of the whole process ------------------------------------------------------------
 
     def storage(self, operation: str, seconds: float) -> None:

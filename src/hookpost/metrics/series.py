@@ -88,16 +88,11 @@ class SourceMetrics:
     """What one source sent, since the process started."""
 
     __slots__ = (
-        "accepted_events",
         "body_bytes",
         "codes",
-        "conflicting_events",
-        "duplicate_events",
-        "last_event_at",
         "name",
         "rejections",
         "request_seconds",
-        "unrouted_events",
     )
 
     def __init__(self, name: str) -> None:
@@ -105,33 +100,13 @@ class SourceMetrics:
         self.codes = zeros(CODES)
         self.request_seconds = Histogram(REQUEST_SECONDS)
         self.body_bytes = Histogram(BODY_BYTES)
-        self.accepted_events = 0
-        self.duplicate_events = 0
-        self.conflicting_events = 0
-        self.unrouted_events = 0
         self.rejections = zeros(REJECTIONS)
-        self.last_event_at = 0.0
 
     def answered(self, code: int, seconds: float, size: int) -> None:
         """One request was answered with `code`, after `seconds`; its body had `size` bytes."""
         self.codes[code] += 1
         self.request_seconds.observe(seconds)
         self.body_bytes.observe(size)
-
-    def accepted(self, at: float) -> None:
-        """One event was committed, at UNIX seconds `at`."""
-        self.accepted_events += 1
-        self.last_event_at = at
-
-    def duplicate(self, *, conflicting: bool) -> None:
-        """One event was seen before; `conflicting` when its bytes or type differed."""
-        self.duplicate_events += 1
-        if conflicting:
-            self.conflicting_events += 1
-
-    def unrouted(self) -> None:
-        """One accepted event is owed to nobody."""
-        self.unrouted_events += 1
 
     def rejected(self, reason: str) -> None:
         """One event was refused, for a reason out of REJECTIONS."""
@@ -145,7 +120,6 @@ class EndpointMetrics:
         "_now",
         "attempt_seconds",
         "attempts",
-        "created_deliveries",
         "dead_reasons",
         "last_finished_at",
         "latency_seconds",
@@ -156,17 +130,12 @@ class EndpointMetrics:
     def __init__(self, name: str, now: Callable[[], float]) -> None:
         self.name = name
         self._now = now
-        self.created_deliveries = 0
         self.attempts = zeros(Result)
         self.attempt_seconds = Histogram(ATTEMPT_SECONDS)
         self.latency_seconds = Histogram(LATENCY_SECONDS)
         self.dead_reasons = zeros(DeadReason)
         self.throttles = zeros(THROTTLES)
         self.last_finished_at = 0.0
-
-    def created(self, n: int = 1) -> None:
-        """`n` deliveries were put for this endpoint."""
-        self.created_deliveries += n
 
     def attempted(self, result: Result, seconds: float) -> None:
         """One attempt ended with `result` after `seconds`."""

@@ -5,7 +5,7 @@ credentials, fitness; then `accept`: rate, parse, type, id, route, commit. An ac
 given only after the outbox's commit; any doubt about it is a refusal.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -14,19 +14,17 @@ from hookpost.clock import Clock
 from hookpost.core.envelope import Media, lines, media
 from hookpost.core.extract import envelope_event, has_id_header, raw_event
 from hookpost.core.identity import EventIds
-from hookpost.core.model import EndpointId, Format
+from hookpost.core.model import Format, PutAnswer
 from hookpost.core.ratelimit import Bucket, RateLimit, full, resized, take
 from hookpost.core.refusals import Refused
 from hookpost.core.settings import Source
 from hookpost.core.verification import Headers, Verdict, verify
-from hookpost.metrics import EndpointMetrics, Metrics, SourceMetrics
+from hookpost.metrics import Metrics, SourceMetrics
 from hookpost.services.commit import (
     PATIENCE,
     RETRY_LATER,
     RETRY_SOON,
-    Accepted,
     Commit,
-    DuplicateEvent,
 )
 from hookpost.services.health import Health
 from hookpost.services.snapshot import Current, Snapshot
@@ -39,7 +37,7 @@ _UNFIT = {
     "storage_failed": ("storage_failed", RETRY_LATER),
 }
 
-Line = Accepted | DuplicateEvent | Refused
+Line = PutAnswer | Refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +47,7 @@ class Batch:
     results: tuple[Line, ...]
 
 
-Answer = Accepted | DuplicateEvent | Batch | Refused
+Answer = PutAnswer | Batch | Refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +57,6 @@ class Entrance:
     snapshot: Snapshot
     source: Source
     metrics: SourceMetrics
-    endpoints: Mapping[EndpointId, EndpointMetrics]
 
 
 class IngestService:
@@ -129,18 +126,14 @@ class IngestService:
         if isinstance(event, Refused):
             return event
         owed = entrance.snapshot.route(event.source, event.type)
-        return await self._commit.one(entrance.metrics, entrance.endpoints, event, owed)
+        return await self._commit.one(event, owed)
 
     def _compile(self, snapshot: Snapshot) -> None:
-        endpoints = {
-            number: self._metrics.endpoint(name) for name, number in snapshot.endpoint_ids.items()
-        }
         self._entrances = {
             source.path: Entrance(
                 snapshot=snapshot,
                 source=source,
                 metrics=self._metrics.source(source.name),
-                endpoints=endpoints,
             )
             for source in snapshot.config.sources.values()
         }
@@ -196,7 +189,7 @@ class IngestService:
             for event in read
             if not isinstance(event, Refused)
         ]
-        stored = await self._commit.many(entrance.metrics, entrance.endpoints, good)
+        stored = await self._commit.many(good)
         if isinstance(stored, Refused):
             return stored
         answers = iter(stored)

@@ -4,6 +4,7 @@ Nothing here or above knows SQL. Methods that are plain `def` never block: they 
 memory. The conformance suite in `tests/storage/` is run against every backend.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ from hookpost.core.model import (
     OnRemove,
     PutAnswer,
     Settlement,
+    SourceRecord,
     State,
 )
 
@@ -135,16 +137,6 @@ class DeliveryDetail:
     attempts: Sequence[Attempt]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceRecord:
-    """What is remembered of a source over restarts."""
-
-    name: str
-    accepted: int
-    duplicates: int
-    last_event_at: float | None
-
-
 class Outbox(Protocol):
     """A durable store of events and deliveries.
 
@@ -154,20 +146,20 @@ class Outbox(Protocol):
 
     # -- the road of an event ----------------------------------------------------------------
 
-    def put(self, event: Event, endpoints: Sequence[EndpointId]) -> Awaitable[PutAnswer]:
+    def put(self, event: Event, endpoints: Sequence[EndpointId]) -> "asyncio.Future[PutAnswer]":
         """Commit the event and one delivery for each endpoint, or answer Duplicate.
 
         Concurrent puts and settlements share one transaction (group commit); one that fails
         alone raises alone. A delivery beyond the endpoint's `max_pending` is stored dead
         `overflow`; one for a removed endpoint is parked. Raises StorageFull (disk, file limit)
-        or StorageUnavailable (closing, too many waiting, failed for good). Cancelling the
-        awaitable does not undo the put.
+        or StorageUnavailable (closing, too many waiting, failed for good). Whoever waits may
+        complete the future to stop waiting; neither that nor a cancellation undoes the put.
         """
         ...
 
     def put_many(
         self, events: Sequence[tuple[Event, Sequence[EndpointId]]]
-    ) -> Awaitable[Sequence[PutAnswer]]:
+    ) -> "asyncio.Future[Sequence[PutAnswer]]":
         """Commit a batch in one transaction: all of it, or OutboxError. Answers in order."""
         ...
 

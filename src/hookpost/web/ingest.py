@@ -6,10 +6,10 @@ from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 from hookpost.clock import Clock
+from hookpost.core.model import Duplicate, PutAnswer, Stored
 from hookpost.core.refusals import Refused
 from hookpost.core.verification import challenge
 from hookpost.metrics import Metrics, SourceMetrics
-from hookpost.services.commit import Accepted, DuplicateEvent
 from hookpost.services.ingest import Batch, Entrance, IngestService
 from hookpost.services.sparse_log import SparseLog
 from hookpost.web.answer import Answer
@@ -55,9 +55,9 @@ class IngestFace:
             return answer
         answered = await self._service.accept(entrance, request.headers, body)
         match answered:
-            case Accepted():
+            case Stored():
                 answer = _single(202, _ACCEPTED, answered.event_id, answered.deliveries, b"false}")
-            case DuplicateEvent():
+            case Duplicate():
                 answer = _single(200, _DUPLICATE, answered.event_id, answered.deliveries, b"true}")
             case Batch():
                 answer = self._batch(request, entrance, answered)
@@ -107,8 +107,8 @@ class IngestFace:
     def _batch(self, request: Request, entrance: Entrance, batch: Batch) -> Answer:
         """202 if any line is stored, now or before; else 422. Results in order, as of singles."""
         shown = [_shown(line) for line in batch.results]
-        accepted = sum(isinstance(line, Accepted) for line in batch.results)
-        duplicates = sum(isinstance(line, DuplicateEvent) for line in batch.results)
+        accepted = sum(isinstance(line, Stored) for line in batch.results)
+        duplicates = sum(isinstance(line, Duplicate) for line in batch.results)
         rejected = [line for line in batch.results if isinstance(line, Refused)]
         for line in rejected:
             self._count(entrance.metrics, line, request.peer)
@@ -154,11 +154,11 @@ def _single(status: int, head: bytes, event_id: str, deliveries: int, end: bytes
     return Answer(status, b"%b%d\r\n" % (head, len(body)), body)
 
 
-def _shown(line: Accepted | DuplicateEvent | Refused) -> dict[str, Any]:
+def _shown(line: PutAnswer | Refused) -> dict[str, Any]:
     if isinstance(line, Refused):
         return document(line)
     return {
         "eventId": line.event_id,
         "deliveries": line.deliveries,
-        "duplicate": isinstance(line, DuplicateEvent),
+        "duplicate": isinstance(line, Duplicate),
     }
