@@ -25,12 +25,7 @@ def drain(bed: Bed, table: Table) -> None:
     scale = bed.scale
     large.write()
     large.database.parent.mkdir(mode=0o700)
-    subprocess.run(
-        [sys.executable, "-m", "bench.backlog", str(large.database), str(scale.backlog), "sink"],
-        cwd=ROOT,
-        check=True,
-        timeout=600,
-    )
+    _build(large, scale.backlog)
     left = scale.backlog
     shown = f"{scale.backlog:,}"
 
@@ -78,6 +73,15 @@ def drain(bed: Bed, table: Table) -> None:
             most=RESIDENT_MOST,
         )
     )
+
+
+def _build(gateway: Gateway, count: int) -> None:
+    """Put a backlog into a database that no gateway has opened yet."""
+    command = [sys.executable, "-m", "bench.backlog", str(gateway.database), str(count), "sink"]
+    try:
+        subprocess.run(command, cwd=ROOT, check=True, timeout=900)
+    except subprocess.SubprocessError as error:
+        raise BenchError(f"the backlog of {count:,} could not be built: {error}") from None
 
 
 def _ready(bed: Bed, table: Table, large: Gateway, small: Gateway, shown: str) -> None:
