@@ -216,14 +216,18 @@ class Home:
 class Daemon:
     """One `hookpost run`, ended by its pid. Its log lines are records that can be waited for."""
 
-    def __init__(self, home: Home, *arguments: str, **options: Any) -> None:
+    def __init__(
+        self, home: Home, *arguments: str, through: Sequence[str] = (), **options: Any
+    ) -> None:
+        """`through` is a launcher's command: it executes the rest of its arguments by Python."""
         self.home = home
         self.records: list[Document] = []
         self.raw: list[str] = []
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self._ended = asyncio.Event()
-        command = [sys.executable, "-m", "hookpost", "run", "-c", str(home.file)]
+        command = ["-m", "hookpost", "run", "-c", str(home.file)]
+        command = [*(through or (sys.executable,)), *command]
         self.process = subprocess.Popen(
             [*command, "--log-format", "json", *arguments],
             stderr=subprocess.PIPE,
@@ -313,6 +317,10 @@ class Daemon:
         await asyncio.to_thread(self._reader.join)
         assert self.process.stderr is not None
         self.process.stderr.close()
+
+    def arguments(self) -> str:
+        """What `ps` shows of it."""
+        return Path(f"/proc/{self.process.pid}/cmdline").read_text()
 
     # -- talking to it -------------------------------------------------------------------------
 
@@ -457,3 +465,13 @@ def conserved(counts: Mapping[str, Any] | Sequence[Any]) -> bool:
     waiting = counts["pending"] + counts["parked"] + counts["inFlight"]
     ended = counts["delivered"] + counts["dead"] + counts["cancelled"]
     return bool(counts["created"] + counts["replayed"] == ended + waiting)
+
+
+def taken_over(pid: int, number: signal.Signals) -> None:
+    """Wait until the program has taken a signal over from the interpreter's start."""
+    while True:
+        status = Path(f"/proc/{pid}/status").read_text()
+        caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
+        if int(caught.split()[1], 16) & 1 << (number - 1):
+            return
+        os.sched_yield()

@@ -14,6 +14,7 @@ from tests.daemon.harness import (
     Receiver,
     cli,
     conserved,
+    taken_over,
     verified,
 )
 
@@ -66,7 +67,7 @@ async def test_a_bad_file_changes_nothing_and_every_mistake_is_logged(
 async def test_a_sighup_while_the_daemon_starts_is_remembered(nursery: Nursery, home: Home) -> None:
     daemon = nursery.launch(preexec_fn=ignore_hangups)
     daemon.send(signal.SIGHUP)  # the interpreter has hardly begun
-    await started(daemon.process.pid)
+    taken_over(daemon.process.pid, signal.SIGHUP)
     daemon.send(signal.SIGHUP)
     home.endpoint("audit")
     home.write()
@@ -177,7 +178,8 @@ async def test_an_emptied_secret_refuses_the_reload_and_the_old_one_stays(
     home.secret("token", "\n")
     ran = await daemon.cli("reload")
     assert ran.code == 78
-    assert "token" in ran.err and "empty" in ran.err
+    assert "token" in ran.err
+    assert "empty" in ran.err
     assert (await daemon.post({"n": 1}))[0] == 202
 
 
@@ -307,14 +309,3 @@ async def test_a_request_and_an_attempt_end_by_the_configuration_they_began_with
 def ignore_hangups() -> None:
     """As the shipped unit starts the daemon."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-
-async def started(pid: int) -> None:
-    """Until the program has taken SIGHUP over from the interpreter's start."""
-    taken = 1 << (signal.SIGHUP - 1)
-    async with asyncio.timeout(10):
-        while True:
-            with open(f"/proc/{pid}/status") as status:
-                caught = next(line for line in status if line.startswith("SigCgt"))
-            if int(caught.split()[1], 16) & taken:
-                return

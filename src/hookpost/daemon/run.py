@@ -58,6 +58,11 @@ def _loop(options: Options, config: Config) -> int:
     except ImportError:
         factory = None
         log.warning("uvloop.absent", extra={"fields": {"loop": "asyncio"}})
+    import os
+    sys.setswitchinterval(float(os.environ.get("HP_SWITCH","0.005")))
+    if os.environ.get("HP_GC"):
+        import gc
+        gc.collect(); gc.freeze(); gc.set_threshold(10000,20,50)
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(_serve(options, config))
 
