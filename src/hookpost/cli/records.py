@@ -3,11 +3,13 @@
 import argparse
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 from hookpost.cli import exits, output
 from hookpost.cli.client import AdminClient, Failure, path_of
+from hookpost.core.model import DeadReason, State
 
 DELIVERY_COLUMNS = (
     "id", "state", "reason", "endpoint", "eventType", "eventId", "attempts", "acceptedAt",
@@ -42,11 +44,16 @@ def add_selection(parser: argparse.ArgumentParser, *, states: bool) -> None:
     parser.add_argument("--source", metavar="NAME", help="accepted from this source")
     parser.add_argument("--event", metavar="ID", help="of this event id")
     parser.add_argument("--type", metavar="TYPE", help="of this event type")
-    parser.add_argument("--reason", metavar="REASON", help="dead for this reason")
+    reasons = tuple(reason.value for reason in DeadReason)
+    parser.add_argument(
+        "--reason", choices=reasons, metavar="REASON", help=f"dead for: {', '.join(reasons)}"
+    )
     parser.add_argument("--after", metavar="TIME", help="accepted at or after (RFC 3339)")
     parser.add_argument("--before", metavar="TIME", help="accepted before (RFC 3339)")
     if states:
-        parser.add_argument("--state", metavar="STATE", help="in this state (comma-separated)")
+        parser.add_argument(
+            "--state", type=_states, metavar="STATE", help=f"any, by commas, of: {', '.join(State)}"
+        )
 
 
 def selection(args: argparse.Namespace) -> dict[str, Any]:
@@ -62,8 +69,24 @@ def selection(args: argparse.Namespace) -> dict[str, Any]:
     }
     states = getattr(args, "state", None)
     if states is not None:
-        given["states"] = states.split(",")
+        given["states"] = states
     return {key: value for key, value in given.items() if value is not None}
+
+
+def _states(text: str) -> list[str]:
+    states = text.split(",")
+    for state in states:
+        if state not in list(State):
+            raise argparse.ArgumentTypeError(
+                f"{state!r} is no state; the states are {', '.join(State)}"
+            )
+    return states
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
 
 
 def _moment(text: str | None) -> float | None:
@@ -72,7 +95,9 @@ def _moment(text: str | None) -> float | None:
     try:
         at = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text))
     except ValueError:
-        raise Failure(f"{text!r} is no RFC 3339 time", exits.USAGE) from None
+        raise Failure(
+            f"{text!r} is no RFC 3339 time; write one like 2026-01-31T08:00:00Z", exits.USAGE
+        ) from None
     if at.tzinfo is None:
         raise Failure(f"{text!r} has no offset: append Z or +00:00", exits.USAGE)
     return at.timestamp()
@@ -94,27 +119,61 @@ def list_pages(verbs: Verbs, path: str, key: str, args: argparse.Namespace) -> l
     return found
 
 
-def change(verbs: Verbs, path: str, verb: str, args: argparse.Namespace, **more: Any) -> int:
-    """A verb over deliveries given by number or by options; asks first when it is in bulk."""
-    body: dict[str, Any] = selection(args)
-    body.update({key: value for key, value in more.items() if value is not None})
-    if args.ids:
-        if set(body) - {"to"}:
-            raise Failure("give numbers or options, not both", exits.USAGE)
-        body["ids"] = args.ids
-    elif not args.all and not set(body) - {"to"}:
-        raise Failure("which ones? Give numbers, options such as --endpoint, or --all", exits.USAGE)
-    number = verbs.post(path, {**body, "dryRun": True})[verb]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A verb over deliveries: where it goes, its words, and whether it cannot be undone."""
+
+    path: str
+    order: str
+    done: str
+    noun: tuple[str, str]
+    final: bool = False
+
+
+DELIVERIES, DEAD_LETTERS = ("delivery", "deliveries"), ("dead letter", "dead letters")
+CHANGES = {
+    ("deliveries", "retry"): Change(
+        path="/deliveries/retry", order="Retry", done="retried", noun=DELIVERIES
+    ),
+    ("deliveries", "cancel"): Change(
+        path="/deliveries/cancel", order="Cancel", done="cancelled", noun=DELIVERIES, final=True
+    ),
+    ("dead-letters", "replay"): Change(
+        path="/dead-letters/replay", order="Replay", done="replayed", noun=DEAD_LETTERS
+    ),
+    ("dead-letters", "purge"): Change(
+        path="/dead-letters/purge", order="Purge", done="purged", noun=DEAD_LETTERS, final=True
+    ),
+}
+
+
+def change(verbs: Verbs, args: argparse.Namespace) -> int:
+    """A verb over deliveries given by number or by options; asks if it is in bulk or final."""
+    wanted = CHANGES[args.command, args.verb]
+    body = _wanted(args)
+    number = verbs.post(wanted.path, {**body, "dryRun": True})[wanted.done]
     if args.dry_run:
-        return _told(number, f"would be {verb}", args)
-    if not args.ids and number:
-        word = verb.capitalize()
-        question = f"{word}: {number} deliveries. Go on?"
-        if not output.confirmed(question, yes=args.yes):
+        return _told(number, f"would be {wanted.done}", args)
+    if number and (wanted.final or not args.ids):
+        noun = wanted.noun[number != 1]
+        if not output.confirmed(f"{wanted.order} {number} {noun}?", yes=args.yes):
             return exits.NEGATIVE
     if not args.ids and not number:
-        return _told(0, verb, args)
-    return _told(verbs.post(path, body)[verb], verb, args)
+        return _told(0, wanted.done, args)
+    return _told(verbs.post(wanted.path, body)[wanted.done], wanted.done, args)
+
+
+def _wanted(args: argparse.Namespace) -> dict[str, Any]:
+    """What the numbers or the options say; Failure unless it is one of the two."""
+    body = selection(args)
+    if args.ids and (body or args.all):
+        raise Failure("give numbers, or options such as --endpoint or --all, not both", exits.USAGE)
+    if not (args.ids or body or args.all):
+        raise Failure("which ones? Give numbers, options such as --endpoint, or --all", exits.USAGE)
+    if args.ids:
+        body["ids"] = args.ids
+    to = getattr(args, "to", None)
+    return body if to is None else {**body, "to": to}
 
 
 def _told(number: int, words: str, args: argparse.Namespace) -> int:
@@ -135,10 +194,8 @@ def deliveries(verbs: Verbs, args: argparse.Namespace) -> int:
         case "show":
             output.record(verbs.get(path_of("deliveries", args.id)), args.output)
             return exits.OK
-        case "retry":
-            return change(verbs, "/deliveries/retry", "retried", args, to=args.to)
         case _:
-            return change(verbs, "/deliveries/cancel", "cancelled", args)
+            return change(verbs, args)
 
 
 def dead_letters(verbs: Verbs, args: argparse.Namespace) -> int:
@@ -151,10 +208,8 @@ def dead_letters(verbs: Verbs, args: argparse.Namespace) -> int:
         case "show":
             output.record(verbs.get(path_of("dead-letters", args.id)), args.output)
             return exits.OK
-        case "replay":
-            return change(verbs, "/dead-letters/replay", "replayed", args)
         case _:
-            return change(verbs, "/dead-letters/purge", "purged", args)
+            return change(verbs, args)
 
 
 def endpoints(client: AdminClient, args: argparse.Namespace) -> int:
@@ -203,7 +258,7 @@ def _add_deliveries(subparsers: Any, common: Parser) -> None:
     verbs = group.add_subparsers(dest="verb", required=True, metavar="VERB")
     _add_list(verbs, common, "deliveries, newest first", states=True)
     show = verbs.add_parser("show", parents=[common], help="one, with its event and attempts")
-    show.add_argument("id", type=int, metavar="NUMBER")
+    show.add_argument("id", type=_positive, metavar="NUMBER")
     retry = _add_change(verbs, common, "retry", "make pending deliveries due now", states=True)
     retry.add_argument("--to", metavar="ENDPOINT", help="move parked deliveries to this endpoint")
     _add_change(verbs, common, "cancel", "give deliveries up", states=True)
@@ -214,7 +269,7 @@ def _add_dead_letters(subparsers: Any, common: Parser) -> None:
     verbs = group.add_subparsers(dest="verb", required=True, metavar="VERB")
     _add_list(verbs, common, "dead letters, newest first", states=False)
     show = verbs.add_parser("show", parents=[common], help="one, with its event and attempts")
-    show.add_argument("id", type=int, metavar="NUMBER")
+    show.add_argument("id", type=_positive, metavar="NUMBER")
     _add_change(verbs, common, "replay", "deliver again, in a new round", states=False)
     _add_change(verbs, common, "purge", "delete for good", states=False)
 
@@ -222,12 +277,14 @@ def _add_dead_letters(subparsers: Any, common: Parser) -> None:
 def _add_list(verbs: Any, common: Parser, words: str, *, states: bool) -> None:
     parser = verbs.add_parser("list", parents=[common], help=words)
     add_selection(parser, states=states)
-    parser.add_argument("--limit", type=int, default=PAGE, metavar="N", help="at most N records")
+    parser.add_argument(
+        "--limit", type=_positive, default=PAGE, metavar="N", help="at most N records"
+    )
 
 
 def _add_change(verbs: Any, common: Parser, verb: str, words: str, *, states: bool) -> Parser:
     parser: Parser = verbs.add_parser(verb, parents=[common], help=words)
-    parser.add_argument("ids", nargs="*", type=int, metavar="NUMBER")
+    parser.add_argument("ids", nargs="*", type=_positive, metavar="NUMBER")
     add_selection(parser, states=states)
     parser.add_argument("--all", action="store_true", help="all that the verb applies to")
     parser.add_argument("--yes", action="store_true", help="do not ask")

@@ -2,9 +2,10 @@
 line performs on a stopped one's database. One table for both.
 """
 
+import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from hookpost.core.errors import GatewayError, NotFound
 from hookpost.core.model import DeadReason, DeliveryId, State
@@ -12,6 +13,13 @@ from hookpost.services.operations import PAGE, Operations
 from hookpost.services.views import Shown
 from hookpost.storage.outbox import Selection
 
+T = TypeVar("T")
+IDS_MAX = 10_000  # numbers that one request may name
+SECONDS = "a time in UNIX seconds"
+KEYS = frozenset(
+    ("ids", "endpoint", "source", "eventId", "eventType", "states", "reason", "acceptedAfter")
+    + ("acceptedBefore", "before", "limit", "to", "dryRun")
+)
 Parameters = Mapping[str, Any]
 Verb = Callable[[Operations, str, Parameters], Awaitable[Shown]]
 
@@ -101,44 +109,75 @@ ROUTES: tuple[tuple[str, re.Pattern[str], Verb], ...] = (
 
 def selection_of(given: Parameters) -> Selection:
     """A selection from its JSON form; BadRequest names what does not fit."""
-    ids, states, reason = given.get("ids"), given.get("states"), given.get("reason")
+    unknown = sorted(given.keys() - KEYS)
+    if unknown:  # ignoring a misspelled condition would widen what is purged
+        raise BadRequest(f"{', '.join(unknown)}: unknown; the keys are {', '.join(sorted(KEYS))}")
+    states = given.get("states")
     if isinstance(states, str):
         states = states.split(",")
+    return Selection(
+        ids=_read("ids", given.get("ids"), _numbers, "a list of delivery numbers"),
+        endpoint=_text(given, "endpoint"),
+        source=_text(given, "source"),
+        event_id=_text(given, "eventId"),
+        event_type=_text(given, "eventType"),
+        states=_read("states", states, _states, f"a list out of {', '.join(State)}"),
+        reason=_read("reason", given.get("reason"), DeadReason, f"one of {', '.join(DeadReason)}"),
+        accepted_after=_read("acceptedAfter", given.get("acceptedAfter"), _seconds, SECONDS),
+        accepted_before=_read("acceptedBefore", given.get("acceptedBefore"), _seconds, SECONDS),
+    )
+
+
+def _read(key: str, value: object, read: Callable[[Any], T], expected: str) -> T | None:
+    """A value as it is read; None stays None, BadRequest says what was expected."""
+    if value is None:
+        return None
     try:
-        return Selection(
-            ids=None if ids is None else tuple(DeliveryId(int(number)) for number in ids),
-            endpoint=_text(given, "endpoint"),
-            source=_text(given, "source"),
-            event_id=_text(given, "eventId"),
-            event_type=_text(given, "eventType"),
-            states=None if states is None else frozenset(State(state) for state in states),
-            reason=None if reason is None else DeadReason(reason),
-            accepted_after=_number(given, "acceptedAfter"),
-            accepted_before=_number(given, "acceptedBefore"),
-        )
-    except (TypeError, ValueError) as error:
-        raise BadRequest(f"the selection does not fit: {error}") from None
+        return read(value)
+    except (TypeError, ValueError, OverflowError):
+        raise BadRequest(f"{key} {value!r} is not {expected}") from None
+
+
+def _numbers(value: Any) -> tuple[DeliveryId, ...]:
+    if not isinstance(value, list) or len(value) > IDS_MAX:
+        raise ValueError(value)
+    return tuple(DeliveryId(_number(each)) for each in value)
+
+
+def _states(value: Any) -> frozenset[State]:
+    return frozenset(State(each) for each in value)
+
+
+def _seconds(value: Any) -> float:
+    seconds = float(value)
+    if not math.isfinite(seconds):
+        raise ValueError(value)
+    return seconds
+
+
+def _number(value: Any) -> int:
+    """A whole number that a delivery can have."""
+    number = int(value)
+    if isinstance(value, bool | float) or not 0 <= number < 1 << 63:
+        raise ValueError(value)
+    return number
 
 
 def _page(given: Parameters) -> tuple[Selection, int | None, int]:
-    before, limit = given.get("before"), given.get("limit", PAGE)
-    try:
-        return selection_of(given), None if before is None else int(before), int(limit)
-    except (TypeError, ValueError):
-        raise BadRequest(f"before {before!r} and limit {limit!r} must be whole numbers") from None
+    before = _read("before", given.get("before"), _number, "a delivery's number")
+    limit = _read("limit", given.get("limit"), _number, "a whole number")
+    return selection_of(given), before, PAGE if limit is None else limit
 
 
 def _text(given: Parameters, key: str) -> str | None:
     value = given.get(key)
     if value is not None and not isinstance(value, str):
-        raise BadRequest(f"{key} is not text")
+        raise BadRequest(f"{key} {value!r} is not text")
     return value
 
 
-def _number(given: Parameters, key: str) -> float | None:
-    value = given.get(key)
-    return None if value is None else float(value)
-
-
 def _dry(given: Parameters) -> bool:
-    return given.get("dryRun") is True
+    value = given.get("dryRun", False)
+    if not isinstance(value, bool):  # a typing mistake must not turn a look into a deed
+        raise BadRequest(f"dryRun {value!r} is neither true nor false")
+    return value
