@@ -9,7 +9,7 @@ import pytest
 from tests.ingest_rig import Client, Rig, WebRig, a_rig, a_snapshot, a_source, served
 from tests.ingest_rig import request as http
 
-from hookpost.web import server
+from hookpost.web import connection, server
 
 PAID = b'{"eventType":"invoice.paid","data":{}}'
 
@@ -103,7 +103,7 @@ async def test_an_idle_connection_is_closed_in_the_end(monkeypatch: pytest.Monke
 async def test_a_body_that_does_not_arrive_in_time_is_a_408(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(server, "LINGER", 0.05)
+    monkeypatch.setattr(connection, "LINGER", 0.05)
     rig = a_rig(a_snapshot(body_timeout=0.05, header_timeout=0.01))
     async with served(rig) as web:
         client = await web.connect()

@@ -20,7 +20,7 @@ class Answer:
     body: bytes
     keep_alive: bool = True
 
-    async def prepare(self, request: "Request") -> None:
+    def write(self, request: "Request") -> None:
         """Write the answer; ConnectionResetError where nobody is there to read it."""
         connection = request.connection
         transport = connection.transport
@@ -34,8 +34,12 @@ class Answer:
             life = b"Connection: keep-alive\r\n\r\n" if request.old else b"\r\n"
         body = b"" if request.method == "HEAD" else self.body
         transport.write(b"".join((self.head, connection.listener.date(), life, body)))
-        if connection.writing_paused:
-            await connection.drained()
+
+    async def prepare(self, request: "Request") -> None:
+        """The same, as aiohttp asks for it after an upgrade was declined."""
+        self.write(request)
+        if request.connection.writing_paused:
+            await request.connection.drained()
 
     async def write_eof(self) -> None:
-        """Everything is written by `prepare`."""
+        """Everything is written by then."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from aiohttp.http import HttpVersion10, RawRequestMessage
@@ -10,7 +10,7 @@ from aiohttp.streams import StreamReader
 from multidict import CIMultiDictProxy
 
 if TYPE_CHECKING:
-    from hookpost.web.server import Connection
+    from hookpost.web.connection import Connection
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -26,14 +26,13 @@ class BodyEnd(Enum):
 class Request:
     """One request as the parser left it, its body unread."""
 
-    __slots__ = ("_message", "_payload", "_task", "connection")
+    __slots__ = ("_message", "_payload", "connection")
 
     def __init__(
-        self, message: RawRequestMessage, payload: StreamReader, connection: "Connection", task: Any
+        self, message: RawRequestMessage, payload: StreamReader, connection: "Connection"
     ) -> None:
         self._message = message
         self._payload = payload
-        self._task = task  # aiohttp clears it, to break a cycle of references
         self.connection = connection
 
     @property
