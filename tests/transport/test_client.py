@@ -932,7 +932,7 @@ async def test_an_unexpected_fault_is_one_failed_attempt_and_is_logged_without_i
             raise LookupError("canary")
 
         with monkeypatch.context() as patch, caplog.at_level(logging.ERROR):
-            patch.setattr(transport._session, "post", broken)
+            patch.setattr(transport._connector, "lease", broken)
             outcome = await post(transport, receiver.url())
         assert outcome.result is Result.CONNECT
         assert [record.message for record in caplog.records] == ["attempt.broken"]

@@ -27,7 +27,6 @@ from hookpost.core.addresses import EgressPolicy, url_mistake
 from hookpost.core.model import Result
 from hookpost.transport.connector import (
     ANSWER_ROOM,
-    ATTEMPT,
     AnswerProtocol,
     GuardedConnector,
     Progress,
@@ -68,7 +67,6 @@ async def test_no_socket_is_opened_to_an_address_that_the_resolver_let_slip(
         )
         async with ClientSession(connector=connector) as session:
             progress = Progress()
-            ATTEMPT.set(progress)
             with pytest.raises(ClientConnectorError) as caught:
                 await session.post(receiver.url(host="crm.example"), data=b"x")
             outcome = outcome_of(caught.value, progress, "crm.example:1")
@@ -86,7 +84,6 @@ async def test_a_literal_that_aiohttp_would_dial_by_itself_meets_the_guard() -> 
             ssl_context=None,
         )
         async with ClientSession(connector=connector) as session:
-            ATTEMPT.set(Progress())
             with pytest.raises(ClientConnectorError) as caught:
                 await session.post(receiver.url(), data=b"x")
             assert isinstance(caught.value.os_error, Refused)

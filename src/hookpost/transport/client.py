@@ -1,45 +1,46 @@
-"""One endpoint's transport on aiohttp: one POST in, one Outcome out.
+"""One endpoint's transport on aiohttp's connector and parser: one POST in, one Outcome out.
 
 The status decides. Once the head of an answer is there, nothing that follows (a broken, endless
 or slow body, the deadline itself) changes what it said: a 2xx that was seen is never sent again.
 """
 
 import asyncio
-import io
 import logging
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
 from ssl import SSLContext
 from typing import Any
 
-from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar
+from aiohttp import ClientError, ClientRequest, StreamReader
+from aiohttp.client_reqrep import ConnectionKey
+from aiohttp.http import HttpProcessingError, RawResponseMessage
 from yarl import URL
 
-from hookpost import __version__
 from hookpost.clock import Clock
 from hookpost.core.addresses import judge, literal, url_mistake
 from hookpost.core.model import ANSWER_KEPT, Outcome, Result
 from hookpost.core.settings import Endpoint
 from hookpost.core.verdict import result_of, retry_after
-from hookpost.transport.connector import ANSWER_READ, ATTEMPT, GuardedConnector, Progress
+from hookpost.transport.connector import ANSWER_READ, GuardedConnector, Progress
 from hookpost.transport.failures import failed, one_line, outcome_of
+from hookpost.transport.request import Writing
 from hookpost.transport.resolver import Lookup, Resolver, system_lookup
 
 log = logging.getLogger("hookpost.transport")
 
-# aiohttp warns of larger ones as plain bytes; a file-like body is written in pieces
-BODY_AS_BYTES = 1 << 20
-HEAD_LINE_MAX = 8190  # bytes of one line or field of an answer's head
-HEAD_FIELDS_MAX = 128
-_NO_TIMEOUT = ClientTimeout(total=None)  # the deadline here is the only one, and cheaper
-# Said outright: left out, aiohttp would invite compressed answers, and to have it leave them out
-# costs 3 µs a request.
-_ALWAYS = {
-    "User-Agent": f"hookpost/{__version__}",
-    "Accept": "*/*",
-    "Accept-Encoding": "identity",
-}
 _CLOSED = Outcome(result=Result.INTERRUPTED, error="the endpoint's transport is closed")
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """Where a URL leads and how its requests begin.
+
+    The connector is asked with a request of aiohttp's that is never sent: one for all attempts.
+    """
+
+    request: ClientRequest
+    key: ConnectionKey
+    writing: Writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +48,13 @@ class _Aim:
     """A URL made ready, or the outcome of every attempt at it that is refused beforehand."""
 
     text: str
-    url: URL
+    host: str
     where: str
-    refusal: Outcome | None
+    to: _Route | Outcome
 
 
 class AiohttpTransport:
-    """`Transport` for one endpoint: own session, connections, resolver and guard.
+    """`Transport` for one endpoint: own connections, resolver and guard.
 
     Lives on the loop that it was made on. A changed `egress`, `success`, `timeout`, `keepalive` or
     `concurrency` needs a new one: open connections were judged by the policy of their time.
@@ -73,6 +74,7 @@ class AiohttpTransport:
         self._success = endpoint.success
         self._egress = endpoint.egress
         self._timeout = endpoint.timeout
+        self._keep = endpoint.keepalive > 0
         self._secret = endpoint.url_secret  # its name: no part of such a URL may be told
         self._resolver = Resolver(
             endpoint.egress, timeout=endpoint.timeout, clock=clock, lookup=lookup
@@ -83,17 +85,6 @@ class AiohttpTransport:
             limit=endpoint.concurrency,
             keepalive=endpoint.keepalive,
             ssl_context=ssl_context,
-        )
-        self._session = ClientSession(
-            connector=self._connector,
-            cookie_jar=DummyCookieJar(),
-            timeout=_NO_TIMEOUT,
-            headers=_ALWAYS,
-            auto_decompress=False,
-            trust_env=False,
-            max_line_size=HEAD_LINE_MAX,
-            max_field_size=HEAD_LINE_MAX,
-            max_headers=HEAD_FIELDS_MAX,
         )
         self._aim = self._take_aim(endpoint.url)
         self._taken: dict[int, Outcome] = {}
@@ -108,29 +99,28 @@ class AiohttpTransport:
         aim = self._aim
         if url != aim.text:
             aim = self._aim = self._take_aim(url)
-        if aim.refusal is not None:
-            return _at_once(aim.refusal)
-        return self._attempt(aim, headers, body)
+        if isinstance(aim.to, Outcome):
+            return _at_once(aim.to)
+        return self._attempt(aim, aim.to, headers, body)
 
-    async def _attempt(self, aim: _Aim, headers: Sequence[tuple[str, str]], body: bytes) -> Outcome:
+    async def _attempt(
+        self, aim: _Aim, route: _Route, headers: Sequence[tuple[str, str]], body: bytes
+    ) -> Outcome:
         if self._closing:
             return _CLOSED
         progress = Progress()
-        ATTEMPT.set(progress)
         error: Exception | None = None
         self._busy += 1
         timer = self._loop.call_later(self._timeout, progress.expire)
         try:
-            response = progress.response = await self._session.post(
-                aim.url,
-                data=body if len(body) <= BODY_AS_BYTES else io.BytesIO(body),
-                headers=headers,
-                allow_redirects=False,
-            )
-            if not response.content.at_eof():
-                await self._read(response, progress)
+            head = route.writing.head(headers, len(body))
+            lease = await self._connector.lease(route.request, route.key)
+            progress.response, content = await progress.send(lease, head, body).read()
+            if not content.at_eof():
+                await self._read(content, progress)
             progress.rest()
         except asyncio.CancelledError:
+            progress.catch()
             progress.abort()
             if not progress.expired and progress.response is None:
                 raise
@@ -166,13 +156,13 @@ class AiohttpTransport:
         self._connector.retire()
         if self._busy:
             await self._quiet.wait()
-        await self._session.close()
+        await self._connector.close()
         await self._connector.ended()
         await self._resolver.close()
 
-    async def _read(self, response: ClientResponse, progress: Progress) -> None:
+    async def _read(self, content: StreamReader, progress: Progress) -> None:
         """Read the answer's body into `progress` as far as it is wanted."""
-        content, answer = response.content, bytearray()
+        answer = bytearray()
         try:
             while not content.at_eof() and len(answer) < ANSWER_READ:
                 answer += await content.read(ANSWER_READ - len(answer))
@@ -181,8 +171,8 @@ class AiohttpTransport:
         if not content.at_eof():
             progress.abort()
 
-    def _verdict(self, response: ClientResponse, answer: bytes) -> Outcome:
-        status = response.status
+    def _verdict(self, response: RawResponseMessage, answer: bytes) -> Outcome:
+        status = response.code
         if not answer and status in self._success:
             # the usual case by far; building an Outcome costs more than finding one
             taken = self._taken.get(status)
@@ -209,7 +199,7 @@ class AiohttpTransport:
         return failed(Result.TIMEOUT, f"{what} {where} within {self._timeout:g} s")
 
     def _broken(self, error: Exception, progress: Progress, where: str) -> Outcome:
-        if not isinstance(error, ClientError | OSError | ValueError):
+        if not isinstance(error, ClientError | HttpProcessingError | OSError | ValueError):
             # nothing known: tell the developer, but do not let one attempt end the worker
             log.error(
                 "attempt.broken", extra={"fields": {"to": where, "kind": type(error).__name__}}
@@ -222,13 +212,18 @@ class AiohttpTransport:
         if mistake is not None:
             shown = "it is not spelled honestly" if self._secret else mistake
             refusal = failed(Result.BLOCKED, f"the URL is refused: {shown}", permanent=True)
-            return _Aim(text, URL(), "", refusal)
+            return _Aim(text, "", "", refusal)
         url = URL(text, encoded=True)  # sent as it is written, not as it could be rewritten
         host, port = url.raw_host or "", url.port or 0
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         if self._secret:
             where = f"secret:{self._secret}"
-        return _Aim(text, url, where, self._refusal(url.scheme, host, port))
+        to = self._refusal(url.scheme, host, port) or self._route(url)
+        return _Aim(text, host, where, to)
+
+    def _route(self, url: URL) -> _Route:
+        request = ClientRequest("POST", url, loop=self._loop)
+        return _Route(request, request.connection_key, Writing(url, keep=self._keep))
 
     def _refusal(self, scheme: str, host: str, port: int) -> Outcome | None:
         if scheme != "https" and self._egress.require_https:
@@ -246,8 +241,7 @@ class AiohttpTransport:
 
 def _discreet(outcome: Outcome, aim: _Aim) -> Outcome:
     """The resolver and the TLS library name the host: not the one of a secret URL."""
-    host = aim.url.raw_host or ""
-    return replace(outcome, error=outcome.error.replace(host, aim.where))
+    return replace(outcome, error=outcome.error.replace(aim.host, aim.where))
 
 
 async def _at_once(outcome: Outcome) -> Outcome:

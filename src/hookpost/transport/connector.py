@@ -3,19 +3,26 @@
 What is added to aiohttp: every socket is judged before it is opened; an answer that is followed
 by rubbish is still an answer; interim answers and bodies are cut off, not collected; bytes that
 nobody asked for end the connection; and an attempt can find out what became of its connection.
+aiohttp's session, request and response are gone around: they cost more than all else together.
 """
 
 import asyncio
 import functools
 import socket
-from contextvars import ContextVar
 from ssl import SSLContext
 from typing import Any, cast
 
-from aiohttp import ClientPayloadError, ClientResponse, ClientTimeout, TCPConnector
+from aiohttp import (
+    ClientConnectionResetError,
+    ClientPayloadError,
+    ClientRequest,
+    ClientTimeout,
+    TCPConnector,
+)
 from aiohttp.client_proto import ResponseHandler
-from aiohttp.client_reqrep import ClientRequest
+from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
+from aiohttp.http import RawResponseMessage
 from aiohttp.tracing import Trace
 
 from hookpost.core.addresses import EgressPolicy, judge
@@ -24,13 +31,18 @@ from hookpost.transport.resolver import Refused, Resolver
 ANSWER_READ = 4096  # bytes of an answer's body that are read at most
 ANSWER_ROOM = 2 * ANSWER_READ  # the same on the wire, where chunks have heads of their own
 INTERIM_MAX = 256  # 1xx answers before the final one
+HEAD_LINE_MAX = 8190  # bytes of one line or field of an answer's head
+HEAD_FIELDS_MAX = 128
+WRITTEN_AT_ONCE = 1 << 16  # bytes of a body up to which copying it costs less than a second write
 _END_OF_HEAD = b"\r\n\r\n"
+_NO_TIMEOUT = ClientTimeout(total=None)  # the attempt's deadline is the only one, and cheaper
+_NO_TRACES: list[Trace] = []
 
 
 class Progress:
-    """One attempt as the connector sees it: its deadline, its connection, its answer so far."""
+    """One attempt on its way: its deadline, its connection, its answer so far."""
 
-    __slots__ = ("answer", "before", "connection", "expired", "response", "task", "wire")
+    __slots__ = ("_lease", "_wire", "answer", "before", "connection", "expired", "response", "task")
 
     def __init__(self) -> None:
         task = asyncio.current_task()
@@ -39,9 +51,10 @@ class Progress:
         self.before = task.cancelling()
         self.expired = False
         self.connection: AnswerProtocol | None = None
-        self.wire: asyncio.Transport | None = None
-        self.response: ClientResponse | None = None
+        self.response: RawResponseMessage | None = None
         self.answer = b""
+        self._lease: Connection | None = None
+        self._wire: asyncio.Transport | None = None
 
     def expire(self) -> None:
         """The time is over; the deadline's own cancellation, to be taken back by `settle`."""
@@ -52,22 +65,46 @@ class Progress:
         """Take the deadline's cancellation back; True if someone else cancels the task too."""
         return self.task.uncancel() > self.before
 
+    def send(self, lease: Connection, head: bytes, body: bytes) -> "AnswerProtocol":
+        """Write the whole request on a connection, which is this attempt's until `rest` or `abort`.
+
+        Raises ClientConnectionResetError where the connection is lost already.
+        """
+        self._lease = lease
+        protocol = self.connection = cast("AnswerProtocol", lease.protocol)
+        wire = self._wire = protocol.transport
+        protocol.begin()
+        if wire is None or wire.is_closing():
+            raise ClientConnectionResetError
+        if len(body) <= WRITTEN_AT_ONCE:
+            wire.write(head + body)
+        else:
+            wire.write(head)
+            wire.write(body)
+        return protocol
+
+    def catch(self) -> None:
+        """Take an answer whose head came in the very tick in which the attempt was cancelled."""
+        if self.response is None and self.connection is not None:
+            self.response = self.connection.waiting()
+
     def rest(self) -> None:
-        """The answer is read: give the connection back."""
-        if self.response is not None and not self.response.closed:
-            self.response.release()
-        if self.connection is not None:
-            self.connection.rest()
+        """The answer is read: give the connection back, unless the request is still being sent."""
+        lease, wire, connection = self._lease, self._wire, self.connection
+        if lease is None or wire is None or connection is None:
+            return
+        if wire.get_write_buffer_size():
+            self.abort()
+            return
+        lease.release()
+        connection.rest()
 
     def abort(self) -> None:
         """Drop the connection at once: a receiver that reads nothing would hold it for ever."""
-        if self.response is not None:
-            self.response.close()
-        if self.wire is not None:
-            self.wire.abort()
-
-
-ATTEMPT: ContextVar[Progress] = ContextVar("hookpost_attempt")
+        if self._lease is not None:
+            self._lease.close()
+        if self._wire is not None:
+            self._wire.abort()
 
 
 class AnswerProtocol(ResponseHandler):
@@ -85,12 +122,23 @@ class AnswerProtocol(ResponseHandler):
         self._edge = b""
 
     def begin(self) -> None:
-        """A request begins on this connection."""
+        """A request begins on this connection; its answer gets a parser of its own."""
         self.uses += 1
         self.heard = self._idle = self._headed = False
         self._interim = 0
         self._room = ANSWER_ROOM
         self._edge = b""
+        self.set_response_params(
+            read_until_eof=True,
+            auto_decompress=False,
+            max_line_size=HEAD_LINE_MAX,
+            max_field_size=HEAD_LINE_MAX,
+            max_headers=HEAD_FIELDS_MAX,
+        )
+
+    def waiting(self) -> RawResponseMessage | None:
+        """The final head that has come and that nobody has read yet."""
+        return self._buffer[0][0][0] if self._buffer else None
 
     def rest(self) -> None:
         """The answer is read: whatever comes now was not asked for."""
@@ -204,18 +252,11 @@ class GuardedConnector(TCPConnector):
             functools.partial(AnswerProtocol, loop=self._loop, living=self._living),
         )
 
-    async def connect(
-        self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout
-    ) -> Connection:
-        """A connection, new or reused, made known to the attempt that asks for it."""
-        connection = await self._get(req.connection_key, traces)
+    async def lease(self, request: ClientRequest, key: ConnectionKey) -> Connection:
+        """A connection for `request`, whose key is `key`: one that rests, or a new one."""
+        connection = await self._get(key, _NO_TRACES)
         if connection is None:
-            connection = await super().connect(req, traces, timeout)
-        protocol = cast("AnswerProtocol", connection.protocol)
-        protocol.begin()
-        attempt = ATTEMPT.get()
-        attempt.connection = protocol
-        attempt.wire = protocol.transport
+            connection = await self.connect(request, _NO_TRACES, _NO_TIMEOUT)
         return connection
 
     def _open(self, address: Any) -> socket.socket:

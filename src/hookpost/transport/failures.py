@@ -8,10 +8,10 @@ from aiohttp import (
     ClientConnectorError,
     ClientError,
     ClientPayloadError,
-    ClientResponseError,
     InvalidURL,
     ServerDisconnectedError,
 )
+from aiohttp.http import HttpProcessingError
 
 from hookpost.core.model import Outcome, Result
 from hookpost.transport.connector import Progress
@@ -51,7 +51,7 @@ def outcome_of(error: Exception, progress: Progress, where: str) -> Outcome:
     cause = error.__cause__
     if isinstance(error, ssl.SSLError) or isinstance(cause, ssl.SSLError):
         return failed(Result.TLS, f"TLS with {where} failed: {reason}")
-    if isinstance(error, ClientResponseError):
+    if isinstance(error, HttpProcessingError):
         return failed(Result.CONNECT, f"the answer of {where} is not HTTP/1.1: {reason}")
     return failed(Result.CONNECT, f"the connection to {where} failed: {reason}")
 
@@ -81,7 +81,7 @@ def _reason(error: BaseException) -> str:
             return error.reason or str(error)
         case ServerDisconnectedError():
             return "it was closed before an answer"
-        case ClientResponseError():
+        case HttpProcessingError():
             return error.message.partition("\n")[0] or "it cannot be read"
         case InvalidURL():
             return "the URL is not accepted"
