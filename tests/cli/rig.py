@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.builders import an_event
+from tests.storage.steps import settle
 
 from hookpost.cli.main import main
 from hookpost.clock import SystemClock
@@ -86,7 +87,7 @@ async def _fill(database: Path) -> None:
     for endpoint in ("crm", "audit"):
         for delivery in await outbox.claim(records[endpoint].id, 10, clock.now() + 1):
             if delivery.id in (1, 2, 3):
-                await outbox.settle(_settlement(delivery, clock.now()))
+                await settle(outbox, _settlement(delivery, clock.now()))
             else:
                 outbox.release([delivery])
     await outbox.apply_endpoints([EndpointSpec(name=name) for name in names[:2]], clock.now())

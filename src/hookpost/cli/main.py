@@ -1,6 +1,7 @@
 """The command line: arguments, and which file does what. Imports what a command needs, no more."""
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from hookpost.cli import check, config, exits, listen, live, output, records, se
 from hookpost.cli.client import AdminClient, Failure
 from hookpost.cli.records import Verbs
 
+LONGEST = 86400.0  # seconds that an option may ask to wait
 DEFAULT_CONFIG = "/etc/hookpost/gateway.yaml"
 
 
@@ -122,7 +124,10 @@ def _parser() -> argparse.ArgumentParser:
     commands: Any = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_run(commands, common)
     reload = commands.add_parser("reload", parents=[common], help="reload and print the verdict")
-    reload.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS")
+    reload.add_argument(
+        "--timeout", type=_some_seconds, default=60.0, metavar="SECONDS",
+        help="how long to wait for the verdict",
+    )  # fmt: skip
     commands.add_parser("status", parents=[common], help="what the daemon says of itself")
     records.add_parsers(commands, common)
     for module in (check, config, send, listen, secrets):
@@ -135,6 +140,23 @@ def _add_run(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
     parser.add_argument("--log-format", choices=("auto", "text", "json"))
     parser.add_argument(
-        "--grace", type=float, default=20.0, metavar="SECONDS",
+        "--grace", type=_seconds, default=20.0, metavar="SECONDS",
         help="how long attempts in flight may take at SIGTERM",
     )  # fmt: skip
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0.0 <= seconds <= LONGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and {LONGEST:.0f} seconds")
+    return seconds
+
+
+def _some_seconds(text: str) -> float:
+    seconds = _seconds(text)
+    if not seconds:
+        raise argparse.ArgumentTypeError("0 seconds is no time to wait; give more")
+    return seconds

@@ -223,14 +223,14 @@ def endpoints(client: AdminClient, args: argparse.Namespace) -> int:
             return exits.OK
         case verb:
             shown = client.post(path_of("endpoints", args.name, verb))
+            overruled = verb == "resume" and shown["state"] == "paused"
             if args.output != "table":
                 output.record(shown, args.output)
-            elif verb == "resume" and shown["state"] == "paused":
+            elif overruled:
                 print(f"{args.name} stays paused: the configuration says `paused: true`")
-                return exits.NEGATIVE
             else:
                 print(f"{args.name} is {shown['state']}")
-            return exits.OK
+            return exits.NEGATIVE if overruled else exits.OK
 
 
 Parser = argparse.ArgumentParser

@@ -1,0 +1,178 @@
+"""The command line's front door: usage, where the daemon is, and how it is asked."""
+
+import json
+import socketserver
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cli.rig import CONFIG, CommandLine
+
+from hookpost import __version__
+
+
+class Answers(BaseHTTPRequestHandler):
+    """A daemon that says what it is told to say."""
+
+    script: dict[tuple[str, str], tuple[int, bytes]]
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+    def address_string(self) -> str:
+        return "unix"
+
+    def _answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        status, body = self.script.get((self.command, self.path.split("?")[0]), (404, b"{}"))
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = _answer
+    do_POST = _answer
+
+
+class Daemon:
+    """Its script, and the paths that were asked."""
+
+    def __init__(self) -> None:
+        self.script: dict[tuple[str, str], tuple[int, bytes]] = {}
+
+    def says(self, method: str, path: str, shown: Any, status: int = 200) -> None:
+        self.script[method, path] = (status, json.dumps(shown).encode())
+
+
+@pytest.fixture
+def hookpost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    line = CommandLine(tmp_path, capsys)
+    line.file.write_text(CONFIG)
+    return line
+
+
+@pytest.fixture
+def daemon(hookpost: CommandLine) -> Iterator[Daemon]:
+    made = Daemon()
+    path = hookpost.folder / "run" / "admin.sock"
+    path.parent.mkdir()
+    answers = type("Scripted", (Answers,), {"script": made.script})
+    with socketserver.ThreadingUnixStreamServer(str(path), answers) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield made
+        server.shutdown()
+        thread.join()
+
+
+REPORT = {
+    "result": "applied", "oldHash": "aaa", "newHash": "bbb", "changes": ["endpoints.crm: changed"],
+    "mistakes": [], "warnings": ["gateway.yaml:1:1: warning: sources.x: unverified"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("result", "code", "words"),
+    [
+        ("applied", 0, "reloaded: aaa -> bbb, 1 change\n"),
+        ("unchanged", 0, "unchanged: aaa\n"),
+        ("restart_required", 3, "refused: a restart is needed; aaa stays in force\n"),
+        ("invalid", 78, "refused: 2 mistakes; aaa stays in force\n"),
+        ("error", 69, "failed; aaa stays in force\n"),
+    ],
+)
+def test_a_reloads_verdict_is_printed_with_its_exit_code(
+    hookpost: CommandLine, daemon: Daemon, result: str, code: int, words: str
+) -> None:
+    mistakes = ["one", "two"] if result == "invalid" else []
+    daemon.says("POST", "/reload", {**REPORT, "result": result, "mistakes": mistakes})
+    ran = hookpost("reload")
+    assert ran.code == code
+    assert ran.out == f"endpoints.crm: changed\n{words}"
+    assert "unverified" in ran.err
+    assert all(mistake in ran.err for mistake in mistakes)
+    assert hookpost("reload", "-o", "json").json["result"] == result
+
+
+def test_status_prints_the_whole_and_a_table_of_endpoints(
+    hookpost: CommandLine, daemon: Daemon
+) -> None:
+    shown = {"version": "1", "ready": True, "endpoints": {"crm": {"backlog": 3}}}
+    daemon.says("GET", "/status", shown)
+    daemon.says("GET", "/endpoints", {"endpoints": [{"name": "crm", "pending": 3}]})
+    ran = hookpost("status")
+    assert ran.code == 0
+    assert "ready:" in ran.out
+    assert ran.out.splitlines()[-1].split()[:3] == ["crm", "-", "3"]
+    assert hookpost("status", "-o", "json").json == shown
+
+
+def test_a_running_daemon_is_asked_and_not_its_database(
+    hookpost: CommandLine, daemon: Daemon
+) -> None:
+    daemon.says("GET", "/status", {})
+    daemon.says("GET", "/dead-letters", {"deadLetters": [{"id": 5}], "next": None})
+    ran = hookpost("dead-letters", "list", "-o", "json")
+    assert ran.json == [{"id": 5}]
+    assert ran.err == ""
+
+
+@pytest.mark.parametrize(("status", "code"), [(400, 1), (404, 1), (409, 1), (503, 69), (500, 1)])
+def test_a_refusal_is_passed_on_in_the_daemons_words(
+    hookpost: CommandLine, daemon: Daemon, status: int, code: int
+) -> None:
+    daemon.says("GET", "/endpoints/crm", {"error": "these words"}, status)
+    ran = hookpost("endpoints", "show", "crm")
+    assert (ran.code, ran.err) == (code, "hookpost: these words\n")
+
+
+def test_what_is_no_json_is_said(hookpost: CommandLine, daemon: Daemon) -> None:
+    daemon.script["GET", "/endpoints"] = (200, b"<html>")
+    ran = hookpost("endpoints", "list")
+    assert ran.code == 69
+    assert "answered 200 and no JSON" in ran.err
+
+
+def test_a_resume_that_the_file_overrules_is_a_negative_finding(
+    hookpost: CommandLine, daemon: Daemon
+) -> None:
+    daemon.says("POST", "/endpoints/crm/resume", {"state": "paused", "pausedBy": ["file"]})
+    ran = hookpost("endpoints", "resume", "crm")
+    assert ran.code == 1
+    assert "`paused: true`" in ran.out
+    assert hookpost("endpoints", "resume", "crm", "-o", "json").code == 1
+    daemon.says("POST", "/endpoints/crm/pause", {"state": "paused", "pausedBy": ["operator"]})
+    assert hookpost("endpoints", "pause", "crm").out == "crm is paused\n"
+
+
+def test_the_socket_can_be_named_by_option_and_environment(
+    hookpost: CommandLine, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon.says("GET", "/endpoints", {"endpoints": []})
+    socket = str(hookpost.folder / "run" / "admin.sock")
+    hookpost.file = hookpost.folder / "none.yaml"
+    assert hookpost("endpoints", "list", "--socket", socket).code == 0
+    monkeypatch.setenv("HOOKPOST_SOCKET", socket)
+    assert hookpost("endpoints", "list").code == 0
+
+
+USAGE = [
+    (), ("run", "--grace", "soon"), ("run", "--grace", "-1"), ("run", "--grace", "nan"),
+    ("reload", "--timeout", "0"), ("status", "-o", "xml"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", USAGE)
+def test_usage_errors_are_exit_code_64(hookpost: CommandLine, words: tuple[str, ...]) -> None:
+    ran = hookpost(*words)
+    assert ran.code == 64
+    assert "usage: hookpost" in ran.err
+    assert ran.out == ""
+
+
+def test_the_version_is_printed(hookpost: CommandLine) -> None:
+    ran = hookpost("--version")
+    assert (ran.code, ran.out) == (0, f"hookpost {__version__}\n")
