@@ -20,7 +20,7 @@ _SHOWN = 64  # characters of an unknown member's name in an answer
 _MEMBERS = frozenset({"eventType", "data", "eventId", "occurredAt"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Envelope:
     """A well-formed envelope; `event_type` and `event_id` are not judged yet."""
 
@@ -75,10 +75,12 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON; write null or a number")
 
 
-# Numbers are only stepped over: as floats they neither cost much nor meet the digit limit of int.
+# Numbers are only stepped over: `len` is no text, costs least and meets no limit of digits.
 _scan = cast(
     Callable[[str, int], tuple[Any, int]],
-    JSONDecoder(parse_int=float, parse_constant=_no_constant).scan_once,  # type: ignore[attr-defined]
+    JSONDecoder(  # type: ignore[attr-defined]
+        parse_int=len, parse_float=len, parse_constant=_no_constant
+    ).scan_once,
 )
 _strict = JSONDecoder(parse_constant=_no_constant)
 
@@ -113,21 +115,27 @@ def parse(body: bytes) -> Envelope | Malformed | Invalid:
 _TOO_DEEP = f"the body is nested deeper than {MAX_DEPTH}"
 
 
-def _walk(text: str) -> dict[str, tuple[Any, int, int]] | Invalid:
-    """The members of the top object: value, start, end. Invalid: other JSON than an object."""
+def _walk(text: str) -> tuple[dict[str, Any], int, int] | Invalid:
+    """The members of the top object, and from where to where `data` goes.
+
+    Invalid: other JSON than an object.
+    """
     opened = _OPEN.match(text)
     if opened is None:
         strict_text(text)
         return Invalid("", "the body is not an object; send an envelope")
     at = opened.end()
-    members: dict[str, tuple[Any, int, int]] = {}
+    members: dict[str, Any] = {}
+    first, last = 0, 0
     closed = _CLOSE.match(text, at)
     while closed is None:
-        name, start = _name(text, at)
+        plain = _NAME.match(text, at)
+        name, start = (plain[1], plain.end()) if plain is not None else _name(text, at)
         if name in members:
             raise ValueError(f"the member {name[:_SHOWN]!a} occurs twice")
-        value, end = _scan(text, start)
-        members[name] = (value, start, end)
+        members[name], end = _scan(text, start)
+        if name == "data":
+            first, last = start, end
         comma = _COMMA.match(text, end)
         if comma is None:
             closed = _CLOSE.match(text, end)
@@ -137,14 +145,11 @@ def _walk(text: str) -> dict[str, tuple[Any, int, int]] | Invalid:
             at = comma.end()
     if closed.end() != len(text):
         raise ValueError(f"more text after the envelope, at character {closed.end()}")
-    return members
+    return members, first, last
 
 
 def _name(text: str, at: int) -> tuple[str, int]:
-    """A member's name and where its value starts."""
-    plain = _NAME.match(text, at)
-    if plain is not None:
-        return plain[1], plain.end()
+    """A member's name that is not plain, and where its value starts."""
     if not text.startswith('"', at):
         raise ValueError(f"a member's name in double quotes expected at character {at}")
     name, end = _scan(text, at)
@@ -155,20 +160,20 @@ def _name(text: str, at: int) -> tuple[str, int]:
 
 
 def _judge(
-    members: dict[str, tuple[Any, int, int]] | Invalid, text: str, body: bytes
+    walked: tuple[dict[str, Any], int, int] | Invalid, text: str, body: bytes
 ) -> Envelope | Malformed | Invalid:
     if too_deep(body):
         return Malformed(_TOO_DEEP)
-    if isinstance(members, Invalid):
-        return members
-    if not members.keys() <= _MEMBERS:
-        unknown = next(name for name in members if name not in _MEMBERS)
+    if isinstance(walked, Invalid):
+        return walked
+    found, start, end = walked
+    if not found.keys() <= _MEMBERS:
+        unknown = next(name for name in found if name not in _MEMBERS)
         return Invalid(
             unknown,
             f"unknown member {unknown[:_SHOWN]!a}; an envelope has eventType, data, eventId and "
             "occurredAt",
         )
-    found = {name: member[0] for name, member in members.items()}
     if "data" not in found:
         return Invalid("data", "the member data is missing")
     event_type = found.get("eventType")
@@ -183,7 +188,6 @@ def _judge(
         occurred_at = found["occurredAt"]
         if not isinstance(occurred_at, str) or not is_time(occurred_at):
             return Invalid("occurredAt", _TIME_WANTED)
-    _, start, end = members["data"]
     data = body[start:end] if len(text) == len(body) else text[start:end].encode()
     return Envelope(event_type, data, event_id, occurred_at)
 
