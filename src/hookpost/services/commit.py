@@ -90,7 +90,7 @@ class _Queue:
     Cheaper than a timer for each, and just as good: nobody counts on the tenth of a patience.
     """
 
-    __slots__ = ("_fresh", "_loop", "_looks", "_patience", "_running")
+    __slots__ = ("_fresh", "_looks", "_loop", "_patience", "_running")
 
     def __init__(self, patience: float) -> None:
         self._loop = asyncio.get_running_loop()

@@ -17,8 +17,10 @@ T = TypeVar("T")
 IDS_MAX = 10_000  # numbers that one request may name
 SECONDS = "a time in UNIX seconds"
 KEYS = frozenset(
-    ("ids", "endpoint", "source", "eventId", "eventType", "states", "reason", "acceptedAfter")
-    + ("acceptedBefore", "before", "limit", "to", "dryRun")
+    {
+        *("ids", "endpoint", "source", "eventId", "eventType", "states", "reason"),
+        *("acceptedAfter", "acceptedBefore", "before", "limit", "to", "dryRun"),
+    }
 )
 Parameters = Mapping[str, Any]
 Verb = Callable[[Operations, str, Parameters], Awaitable[Shown]]

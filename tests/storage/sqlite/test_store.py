@@ -47,6 +47,12 @@ async def test_a_second_opener_is_told_who_holds_it(tmp_path: Path, clock: FakeC
     await open_and_close(tmp_path / "outbox.db", clock)
 
 
+async def test_a_lock_file_that_cannot_be_opened_is_named(tmp_path: Path, clock: FakeClock) -> None:
+    (tmp_path / "outbox.db.lock").mkdir()
+    with pytest.raises(StorageUnavailable, match=r"outbox\.db\.lock: Is a directory; the daemon"):
+        await SqliteOutbox.open(tmp_path / "outbox.db", clock=clock)
+
+
 async def test_closing_leaves_one_whole_file(tmp_path: Path, clock: FakeClock) -> None:
     outbox = await SqliteOutbox.open(tmp_path / "outbox.db", clock=clock)
     await outbox.put(an_event(), [])
