@@ -1,8 +1,10 @@
 """What the storage tests do again and again."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from hookpost.core.errors import OutboxError
 from hookpost.core.model import (
     Attempt,
     Cause,
@@ -15,7 +17,7 @@ from hookpost.core.model import (
     State,
     Transition,
 )
-from hookpost.storage.outbox import EndpointSpec, Outbox, RetentionLimits
+from hookpost.storage.outbox import EndpointSpec, Outbox, RetentionLimits, Settled
 
 NOW = 1_750_000_000.0
 FOREVER = RetentionLimits(delivered=1e9, dead=1e9, cancelled=1e9, parked=1e9, max_size=1 << 40)
@@ -61,6 +63,22 @@ def died(delivery: Delivery, now: float = NOW) -> Settlement:
         settled_at=now,
         attempt=failed(delivery, 0.0, now).attempt,
     )
+
+
+def settle(outbox: Outbox, settlement: Settlement) -> "asyncio.Future[bool]":
+    """Hand a settlement over; done with what its observer is told. May be dropped."""
+    told: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    def observed(about: Settlement, answer: Settled) -> None:
+        assert about is settlement
+        if isinstance(answer, OutboxError):
+            told.set_exception(answer)
+            told.exception()  # nobody need be waiting
+        else:
+            told.set_result(answer)
+
+    outbox.settle(settlement, observed)
+    return told
 
 
 async def claim_all(outbox: Outbox, endpoint: EndpointId, now: float = NOW) -> list[Delivery]:

@@ -14,6 +14,7 @@ from tests.storage.steps import (
     endpoints,
     failed,
     purge_all,
+    settle,
 )
 
 from hookpost.core.errors import Conflict, NotFound, OutboxError, StorageUnavailable
@@ -254,7 +255,7 @@ async def test_a_delivered_delivery_is_over(reopen: Opener) -> None:
     (crm,) = await endpoints(outbox, "crm")
     await outbox.put(an_event(), [crm])
     (delivery,) = await outbox.claim(crm, 1, NOW)
-    assert await outbox.settle(delivered(delivery))
+    assert await settle(outbox, delivered(delivery))
     assert await claim_all(outbox, crm, NOW + 1e6) == []
     outbox = await reopen()
     assert await claim_all(outbox, crm, NOW + 1e6) == []
@@ -270,7 +271,7 @@ async def test_a_failed_delivery_is_due_after_its_delay(reopen: Opener) -> None:
     (crm,) = await endpoints(outbox, "crm")
     await outbox.put(an_event(), [crm])
     (delivery,) = await outbox.claim(crm, 1, NOW)
-    assert await outbox.settle(failed(delivery, 30.0))
+    assert await settle(outbox, failed(delivery, 30.0))
     for _ in range(2):
         assert await claim_all(outbox, crm, NOW + 29) == []
         assert outbox.next_due(crm) == NOW + 30
@@ -288,7 +289,7 @@ async def test_an_attempt_that_does_not_count_leaves_the_round_as_it_was(outbox:
     settlement.transition = type(settlement.transition)(
         state=State.PENDING, cause=settlement.transition.cause, counted=False
     )
-    assert await outbox.settle(settlement)
+    assert await settle(outbox, settlement)
     (again,) = await claim_all(outbox, crm)
     assert (again.attempts, again.round_attempts) == (1, 0)
 
@@ -298,10 +299,10 @@ async def test_settling_twice_is_refused_but_both_attempts_are_recorded(outbox: 
     await outbox.put(an_event(), [crm])
     (delivery,) = await outbox.claim(crm, 1, NOW)
     answers = await asyncio.gather(
-        outbox.settle(delivered(delivery)), outbox.settle(died(delivery))
+        settle(outbox, delivered(delivery)), settle(outbox, died(delivery))
     )
     assert answers == [True, False]
-    assert await outbox.settle(died(delivery)) is False
+    assert await settle(outbox, died(delivery)) is False
     detail = await outbox.delivery(delivery.id)
     assert detail.view.state is State.DELIVERED
     assert [attempt.number for attempt in detail.attempts] == [1, 2, 3]
@@ -314,7 +315,7 @@ async def test_a_dropped_settlement_is_committed_all_the_same(reopen: Opener) ->
     (crm,) = await endpoints(outbox, "crm")
     await outbox.put(an_event(), [crm])
     (delivery,) = await outbox.claim(crm, 1, NOW)
-    outbox.settle(delivered(delivery))
+    settle(outbox, delivered(delivery))
     outbox = await reopen()
     assert outbox.endpoint(crm).counts.delivered == 1
 
@@ -331,7 +332,7 @@ async def test_an_answer_that_cannot_be_written_does_not_lose_the_settlement(
         number=1, started_at=float("nan"), duration=0.0, outcome=broken.attempt.outcome
     )
     answers = await asyncio.gather(
-        outbox.settle(odd), outbox.settle(broken), outbox.settle(delivered(three))
+        settle(outbox, odd), settle(outbox, broken), settle(outbox, delivered(three))
     )
     assert answers == [True, True, True]
     detail = await outbox.delivery(one.id)
@@ -345,7 +346,7 @@ async def test_at_most_a_hundred_attempts_are_kept(outbox: Outbox) -> None:
     await outbox.put(an_event(), [crm])
     for _ in range(103):
         (delivery,) = await claim_all(outbox, crm)
-        await outbox.settle(failed(delivery, 0.0))
+        await settle(outbox, failed(delivery, 0.0))
     attempts = (await outbox.delivery(delivery.id)).attempts
     assert [attempt.number for attempt in attempts] == list(range(4, 104))
     assert attempts[-1].outcome.answer == b"oops"
@@ -362,7 +363,7 @@ async def test_an_answer_is_kept_to_its_first_kibibyte(outbox: Outbox) -> None:
     settlement.attempt = type(settlement.attempt)(
         number=1, started_at=NOW, duration=0.0, outcome=outcome
     )
-    await outbox.settle(settlement)
+    await settle(outbox, settlement)
     assert len((await outbox.delivery(delivery.id)).attempts[0].outcome.answer) == 1024
 
 
@@ -377,7 +378,7 @@ async def test_the_doorbell_rings_for_what_is_put_released_and_retried(outbox: O
     outbox.release(claimed)
     assert rung == ["crm"] * 2
     (delivery,) = await outbox.claim(crm, 1, NOW)
-    await outbox.settle(failed(delivery, 60.0))
+    await settle(outbox, failed(delivery, 60.0))
     assert rung == ["crm"] * 3
     await outbox.retry(ALL, NOW)
     assert rung[-1] == "crm"
@@ -424,7 +425,7 @@ async def test_a_revived_endpoint_begins_new_rounds(reopen: Opener) -> None:
     (crm,) = await endpoints(outbox, "crm")
     await outbox.put(an_event(), [crm])
     (delivery,) = await outbox.claim(crm, 1, NOW)
-    await outbox.settle(failed(delivery, 10.0, NOW + 5))
+    await settle(outbox, failed(delivery, 10.0, NOW + 5))
     await outbox.apply_endpoints([], NOW + 20)
     assert await outbox.claim(crm, 1, NOW + 30) == []
     await outbox.apply_endpoints([EndpointSpec(name="crm")], NOW + 50)
@@ -434,7 +435,7 @@ async def test_a_revived_endpoint_begins_new_rounds(reopen: Opener) -> None:
         assert revived.round_started == outbox.endpoint(crm).active_clock(NOW + 50)
         outbox = await reopen()
     (revived,) = await claim_all(outbox, crm, NOW + 50)
-    await outbox.settle(failed(revived, 1.0, NOW + 51))
+    await settle(outbox, failed(revived, 1.0, NOW + 51))
     (later,) = await claim_all(outbox, crm, NOW + 60)
     assert (later.attempts, later.round_attempts) == (2, 1)
 
@@ -444,8 +445,8 @@ async def test_an_attempt_in_flight_ends_though_its_endpoint_was_removed(outbox:
     await outbox.put_many([(an_event(id=f"e{n}"), [crm]) for n in range(3)])
     one, two, three = await outbox.claim(crm, 3, NOW)
     await outbox.apply_endpoints([], NOW + 1)
-    assert await outbox.settle(delivered(one))
-    assert await outbox.settle(failed(two, 0.0))
+    assert await settle(outbox, delivered(one))
+    assert await settle(outbox, failed(two, 0.0))
     outbox.release([three])
     assert await outbox.claim(crm, 3, NOW + 2) == []
     await outbox.apply_endpoints([EndpointSpec(name="crm")], NOW + 3)
@@ -508,7 +509,7 @@ async def test_what_may_not_be_changed_is_refused_by_name(outbox: Outbox) -> Non
 async def dead_letters(outbox: Outbox, endpoint: EndpointId, count: int) -> list[DeliveryId]:
     await outbox.put_many([(an_event(id=f"dead{n}"), [endpoint]) for n in range(count)])
     claimed = await claim_all(outbox, endpoint)
-    await asyncio.gather(*(outbox.settle(died(delivery)) for delivery in claimed))
+    await asyncio.gather(*(settle(outbox, died(delivery)) for delivery in claimed))
     return [delivery.id for delivery in claimed]
 
 
@@ -581,7 +582,7 @@ async def test_a_dead_letter_tells_its_story_over_a_replay(outbox: Outbox) -> No
     (delivery,) = await claim_all(outbox, crm, NOW + 10)
     assert (delivery.replayed, delivery.attempts, delivery.round_attempts) == (True, 1, 0)
     assert delivery.round_started == NOW + 10
-    await outbox.settle(died(delivery, NOW + 20))
+    await settle(outbox, died(delivery, NOW + 20))
     view = (await outbox.delivery(number)).view
     assert (view.last_replay_attempt, view.last_replay_error) == (NOW + 20, "500")
     assert view.attempts == 2
@@ -617,7 +618,7 @@ async def test_retry_makes_waiting_deliveries_due(outbox: Outbox) -> None:
     (crm,) = await endpoints(outbox, "crm")
     await outbox.put(an_event(), [crm])
     (delivery,) = await outbox.claim(crm, 1, NOW)
-    await outbox.settle(failed(delivery, 3600.0))
+    await settle(outbox, failed(delivery, 3600.0))
     assert await outbox.retry(Selection(ids=(delivery.id,)), NOW + 1) == 1
     (again,) = await claim_all(outbox, crm, NOW + 1)
     assert again.round_attempts == 1
@@ -633,7 +634,7 @@ async def test_parked_deliveries_can_be_moved_to_another_endpoint(outbox: Outbox
     assert (taken.pending, taken.replayed) == (3, 3)
     moved = await claim_all(outbox, new, NOW + 2)
     assert [d.event.id for d in moved] == ["e0", "e1", "e2"]
-    await asyncio.gather(*(outbox.settle(delivered(d, NOW + 3)) for d in moved))
+    await asyncio.gather(*(settle(outbox, delivered(d, NOW + 3)) for d in moved))
     limits = RetentionLimits(delivered=1, dead=1, cancelled=1, parked=1, max_size=1 << 40)
     assert (await outbox.purge(limits, NOW + 10)).events == 3
 
@@ -646,7 +647,7 @@ async def test_what_is_in_flight_is_left_alone_by_every_verb(outbox: Outbox) -> 
     for verb in (outbox.cancel, outbox.retry, outbox.replay):
         with pytest.raises(Conflict, match="in flight"):
             await verb(Selection(ids=(flying.id,)), NOW)
-    assert await outbox.settle(delivered(flying))
+    assert await settle(outbox, delivered(flying))
 
 
 async def test_a_single_delivery_answers_with_the_reason(outbox: Outbox) -> None:
@@ -703,7 +704,7 @@ async def test_on_remove_is_carried_out_in_steps_sparing_what_is_in_flight(
     assert (done, first.more) == ({"crm": 500}, True)
     await purge_all(outbox, FOREVER, NOW)
     assert await outbox.count(Selection(states=frozenset({state}))) == 700
-    assert await outbox.settle(delivered(flying))
+    assert await settle(outbox, delivered(flying))
     counts = outbox.endpoint(crm).counts
     assert (counts.pending, counts.dead + counts.cancelled, counts.delivered) == (0, 700, 1)
     (view,) = await outbox.deliveries(Selection(states=frozenset({state})), limit=1)
@@ -725,7 +726,7 @@ async def test_retention_by_age_deletes_only_what_is_finished_and_old(outbox: Ou
     await outbox.put(an_event(id="both"), [crm, ci])
     await outbox.put(an_event(id="waits"), [ci])
     (delivery,) = await outbox.claim(crm, 1, NOW)
-    await outbox.settle(delivered(delivery))
+    await settle(outbox, delivered(delivery))
     limits = RetentionLimits(delivered=10, dead=20, cancelled=10, parked=1, max_size=1 << 40)
     purged = await outbox.purge(limits, NOW + 11)
     assert purged.deliveries == {(State.DELIVERED, "age"): 1}
@@ -756,7 +757,7 @@ async def test_retention_by_size_takes_the_oldest_finished_and_shrinks_the_file(
         await outbox.put(event, [crm])
         if number < 30:
             (delivery,) = await outbox.claim(crm, 1, NOW)
-            await outbox.settle(delivered(delivery, NOW + number))
+            await settle(outbox, delivered(delivery, NOW + number))
     limits = RetentionLimits(delivered=1e9, dead=1e9, cancelled=1e9, parked=1e9, max_size=3_000_000)
     purged = await outbox.purge(limits, NOW + 100)
     assert purged.deliveries == {(State.DELIVERED, "size"): 30}
@@ -785,7 +786,7 @@ async def test_a_closed_outbox_refuses_everything_with_a_reason(outbox: Outbox) 
     with pytest.raises(StorageUnavailable, match="closed"):
         await outbox.put_many([(an_event(), [crm])])
     with pytest.raises(StorageUnavailable, match="closed"):
-        await outbox.settle(delivered(delivery))
+        await settle(outbox, delivered(delivery))
     with pytest.raises(StorageUnavailable, match="closed"):
         await outbox.update_endpoint(crm, NOW, gone=True)
     with pytest.raises(StorageUnavailable):
@@ -800,7 +801,7 @@ async def test_a_clock_set_back_while_nobody_ran_does_not_hold_what_was_due(
     (crm,) = await endpoints(outbox, "crm")
     await outbox.put_many([(an_event(id=f"e{n}"), [crm]) for n in range(2)])
     (delivery,) = await outbox.claim(crm, 1, NOW)
-    await outbox.settle(failed(delivery, 30.0))
+    await settle(outbox, failed(delivery, 30.0))
     clock.advance(-86400.0)
     outbox = await reopen()
     assert len(await claim_all(outbox, crm, clock.now())) == 1

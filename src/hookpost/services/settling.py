@@ -3,16 +3,13 @@
 Counted as delivered or dead is what is committed, so that the counters agree with the outbox.
 """
 
-import asyncio
 from collections.abc import Callable
-from functools import partial
 from typing import Protocol
 
-from hookpost.core.errors import OutboxError
 from hookpost.core.model import Attempt, DeadReason, Delivery, Result, Settlement, State, Transition
 from hookpost.services import attempt_log
 from hookpost.services.running import Failed
-from hookpost.storage.outbox import Outbox
+from hookpost.storage.outbox import Outbox, Settled
 
 
 class EndpointMetrics(Protocol):
@@ -51,6 +48,7 @@ class Settling:
         self._name = name
         self._failed = failed
         self._ended = ended
+        self._observed = self._observe  # bound once, not for each settlement
         self.open = 0
 
     def observe(self, metrics: EndpointMetrics, name: str) -> None:
@@ -66,24 +64,19 @@ class Settling:
             delivery=delivery, transition=transition, settled_at=now, attempt=attempt
         )
         self.open += 1
-        committed = asyncio.ensure_future(self._outbox.settle(settlement))
-        committed.add_done_callback(partial(self._observed, settlement))
+        self._outbox.settle(settlement, self._observed)
 
-    def _observed(self, settlement: Settlement, committed: "asyncio.Future[bool]") -> None:
+    def _observe(self, settlement: Settlement, answer: Settled) -> None:
         self.open -= 1
-        self._ended()
-        if committed.cancelled():
-            attempt_log.settlement_lost(self._name, settlement, "cancelled")
-            return
-        error = committed.exception()
-        if isinstance(error, OutboxError):
-            attempt_log.settlement_lost(self._name, settlement, str(error))
-        elif error is not None:
+        try:
+            if answer is True:
+                self._count(settlement)
+            else:
+                why = "it was no longer ours" if answer is False else str(answer)
+                attempt_log.settlement_lost(self._name, settlement, why)
+            self._ended()
+        except Exception as error:  # whoever tells us has others to tell
             self._failed(error)
-        elif not committed.result():
-            attempt_log.settlement_lost(self._name, settlement, "it was no longer ours")
-        else:
-            self._count(settlement)
 
     def _count(self, settlement: Settlement) -> None:
         transition = settlement.transition

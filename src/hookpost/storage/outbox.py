@@ -5,10 +5,11 @@ memory. The conformance suite in `tests/storage/` is run against every backend.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from hookpost.core.errors import OutboxError
 from hookpost.core.model import (
     Attempt,
     DeadReason,
@@ -137,6 +138,13 @@ class DeliveryDetail:
     attempts: Sequence[Attempt]
 
 
+Settled = bool | OutboxError
+"""What became of a settlement: True committed, False it was no longer ours, or why it is lost."""
+
+Observed = Callable[[Settlement, Settled], None]
+"""Who is told, once, what became of a settlement."""
+
+
 class Outbox(Protocol):
     """A durable store of events and deliveries.
 
@@ -182,14 +190,15 @@ class Outbox(Protocol):
         """Give claimed deliveries back unattempted: due again at once, nothing is counted."""
         ...
 
-    def settle(self, settlement: Settlement) -> Awaitable[bool]:
-        """Commit what became of a claimed delivery; True once committed.
+    def settle(self, settlement: Settlement, observed: Observed) -> None:
+        """Commit what became of a claimed delivery; `observed` is called once it is committed.
 
         Rides in the next group commit, at the latest after a few milliseconds. Guarded: False
         says that the delivery was no longer ours (its attempt is recorded all the same). A
         settlement that the disk refuses is kept and tried again while the process lives; the
-        delivery stays claimed, so its attempt is not repeated. The returned awaitable may be
-        dropped.
+        delivery stays claimed, so its attempt is not repeated. `observed` is called on the loop,
+        never before this returns, and must neither block nor raise; a call a batch would not
+        be worth a future for each of its deliveries.
         """
         ...
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.builders import FakeClock, an_event
-from tests.storage.steps import NOW, claim_all, delivered, died, endpoints, failed
+from tests.storage.steps import NOW, claim_all, delivered, died, endpoints, failed, settle
 
 from hookpost.core.model import Delivery, EndpointId, Stored
 from hookpost.storage.outbox import RetentionLimits, Selection
@@ -90,7 +90,7 @@ class Random:
                 settlement = failed(delivery, float(pick % 4), now)
             else:
                 settlement = died(delivery, now)
-            assert await outbox.settle(settlement)
+            assert await settle(outbox, settlement)
 
     async def housekeep(self, operation: str, pick: int) -> None:
         outbox, now = self.outbox, self.now

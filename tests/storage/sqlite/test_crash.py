@@ -19,7 +19,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from hookpost.storage.sqlite import SqliteOutbox
 from tests.builders import FakeClock, an_event
-from tests.storage.steps import NOW, delivered, endpoints
+from tests.storage.steps import NOW, delivered, endpoints, settle
 
 def say(line):
     sys.stdout.write(line + "\\n")
@@ -40,7 +40,7 @@ async def work(outbox, crm):
         await bell.wait()
         bell.clear()
         for delivery in await outbox.claim(crm, 5, NOW):
-            await outbox.settle(delivered(delivery))
+            await settle(outbox, delivered(delivery))
             say(f"settled {delivery.event.id}")
 
 async def main():

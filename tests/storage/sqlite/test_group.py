@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 from tests.builders import FakeClock, an_event
-from tests.storage.steps import FOREVER, NOW, claim_all, delivered, endpoints, failed, purge_all
+from tests.storage.steps import (
+    FOREVER,
+    NOW,
+    claim_all,
+    delivered,
+    endpoints,
+    failed,
+    purge_all,
+    settle,
+)
 
 from hookpost.core.errors import StorageFull, StorageUnavailable
 from hookpost.core.model import Duplicate, EndpointId, State, Stored
@@ -61,7 +70,7 @@ async def test_settlements_ride_with_puts(outbox: SqliteOutbox) -> None:
     await outbox.put_many([(an_event(id=f"e{n}"), [crm]) for n in range(50)])
     claimed = await outbox.claim(crm, 50, NOW)
     before = Disk.commits
-    settled = [outbox.settle(delivered(delivery)) for delivery in claimed]
+    settled = [settle(outbox, delivered(delivery)) for delivery in claimed]
     await outbox.put(an_event(), [crm])
     assert await asyncio.gather(*settled) == [True] * 50
     assert Disk.commits - before == 1
@@ -89,7 +98,7 @@ async def test_a_full_disk_refuses_events_and_keeps_settlements(
     rung = asyncio.Event()
     outbox.watch(crm, rung.set)
     Disk.fail = {"COMMIT": sqlite3.SQLITE_FULL}
-    settled = asyncio.ensure_future(outbox.settle(delivered(one)))
+    settled = settle(outbox, delivered(one))
     with pytest.raises(StorageFull, match="free some space"):
         await outbox.put(an_event(), [crm])
     assert not settled.done()
@@ -111,7 +120,7 @@ async def test_refused_settlements_are_tried_again_by_themselves(
     await outbox.put(an_event(), [crm])
     (one,) = await outbox.claim(crm, 1, NOW)
     Disk.fail = {"BEGIN": sqlite3.SQLITE_BUSY}
-    settled = asyncio.ensure_future(outbox.settle(delivered(one)))
+    settled = settle(outbox, delivered(one))
     with pytest.raises(StorageUnavailable, match="held by someone else"):
         await outbox.put(an_event(), [crm])
     Disk.fail.clear()
@@ -131,7 +140,7 @@ async def test_a_failed_sync_ends_the_outbox_and_is_never_tried_again(
     Disk.fail = {"COMMIT": code}
     answers = await asyncio.gather(
         outbox.put(an_event(), [crm]),
-        outbox.settle(delivered(one)),
+        settle(outbox, delivered(one)),
         outbox.update_endpoint(crm, NOW, gone=True),
         return_exceptions=True,
     )
@@ -141,7 +150,7 @@ async def test_a_failed_sync_ends_the_outbox_and_is_never_tried_again(
     before = Disk.commits
     for call in (
         outbox.put(an_event(), [crm]),
-        outbox.settle(delivered(one)),
+        settle(outbox, delivered(one)),
         outbox.put_many([(an_event(), [crm])]),
         outbox.update_endpoint(crm, NOW, gone=True),
     ):
@@ -193,7 +202,7 @@ async def test_nothing_is_claimed_while_too_many_settlements_wait(
     (crm,) = await endpoints(outbox, "crm")
     await outbox.put_many([(an_event(id=f"e{n}"), [crm]) for n in range(5)])
     claimed = await outbox.claim(crm, 4, NOW)
-    settled = [outbox.settle(failed(delivery, 60.0)) for delivery in claimed[:3]]
+    settled = [settle(outbox, failed(delivery, 60.0)) for delivery in claimed[:3]]
     assert await outbox.claim(crm, 1, NOW) == []
     await asyncio.gather(*settled)
     assert len(await outbox.claim(crm, 1, NOW)) == 1
@@ -215,7 +224,7 @@ async def test_a_file_at_its_limit_recovers_by_purging(outbox: SqliteOutbox) -> 
     assert stored > 10
     assert {type(answer) for answer in answers} == {Stored, StorageFull}
     claimed = await claim_all(outbox, crm)
-    assert await asyncio.gather(*(outbox.settle(delivered(d)) for d in claimed)) == [True] * stored
+    assert await asyncio.gather(*(settle(outbox, delivered(d)) for d in claimed)) == [True] * stored
     everything = RetentionLimits(delivered=0, dead=0, cancelled=0, parked=0, max_size=1 << 40)
     await purge_all(outbox, everything, NOW + 1)
     assert isinstance(await outbox.put(an_event(body=bytes(20_000)), [crm]), Stored)
@@ -240,7 +249,7 @@ async def test_the_ballast_is_given_up_for_settlements_and_laid_down_again(
         return original(self, statement, parameters)
 
     monkeypatch.setattr(Disk, "execute", execute)
-    assert await outbox.settle(delivered(one))
+    assert await settle(outbox, delivered(one))
     monkeypatch.undo()
     assert not ballast.exists()
     assert outbox.endpoint(crm).counts.delivered == 1
@@ -298,7 +307,7 @@ async def test_what_is_claimed_while_a_verb_looks_for_candidates_is_left_alone(
 
     monkeypatch.setattr(outbox._people, "_candidates", overtaken)
     assert await outbox.cancel(Selection(endpoint="crm"), NOW) == 2
-    assert await outbox.settle(delivered(claimed[0]))
+    assert await settle(outbox, delivered(claimed[0]))
     assert outbox.endpoint(crm).counts.delivered == 1
 
 

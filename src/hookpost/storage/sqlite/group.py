@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hookpost.core.errors import OutboxError, StorageUnavailable
-from hookpost.core.model import PutAnswer, Settlement
+from hookpost.core.model import PutAnswer
+from hookpost.storage.outbox import Observed
 from hookpost.storage.sqlite.puts import Entry
 from hookpost.storage.sqlite.settlements import Owned
 from hookpost.storage.sqlite.transaction import Batch, Done, Step
@@ -48,7 +49,7 @@ class Sent:
     puts: "Sequence[asyncio.Future[PutAnswer]]"
     groups: "Sequence[asyncio.Future[Sequence[PutAnswer]]]"
     settlements: Sequence[Owned]
-    settling: "Sequence[asyncio.Future[bool]]"
+    observers: Sequence[Observed]
     commands: Sequence[Command]
 
 
@@ -74,7 +75,7 @@ class GroupCommit:
         self._bytes = 0
         self._groups: list[tuple[asyncio.Future[Sequence[PutAnswer]], Sequence[Entry]]] = []
         self._settlements: list[Owned] = []
-        self._settling: list[asyncio.Future[bool]] = []
+        self._observers: list[Observed] = []  # of the settlements, in their order
         self._commands: list[Command] = []
         self._sent: Sent | None = None
         self._sent_at = 0.0
@@ -132,17 +133,15 @@ class GroupCommit:
         self._wake()
         return future
 
-    def settle(self, settlement: Settlement, *, ours: bool) -> "asyncio.Future[bool]":
+    def settle(self, owned: Owned, observed: Observed) -> None:
         """One settlement; see Outbox.settle."""
-        future: asyncio.Future[bool] = self._loop.create_future()
         if self.ended is not None:
-            _drop(future, self.ended)
-            return future
-        self._settlements.append((settlement, ours))
-        self._settling.append(future)
+            self._loop.call_soon(observed, owned[0], self.ended)
+            return
+        self._settlements.append(owned)
+        self._observers.append(observed)
         if not self._scheduled and self._sent is None and not self._jammed:
             self._await_company()
-        return future
 
     def command(
         self,
@@ -217,15 +216,15 @@ class GroupCommit:
         groups, self._groups, self._bytes = self._groups, [], 0
         commands, self._commands = self._commands, []
         settlements: list[Owned] = []
-        settling: list[asyncio.Future[bool]] = []
+        observers: list[Observed] = []
         if not self._jammed:
             settlements, self._settlements = self._settlements, settlements
-            settling, self._settling = self._settling, settling
+            observers, self._observers = self._observers, observers
         if not (entries or groups or settlements or commands):
             self._idle.set()
             return
         self._sent_at = self._loop.time()
-        self._sent = Sent(puts, [future for future, _ in groups], settlements, settling, commands)
+        self._sent = Sent(puts, [future for future, _ in groups], settlements, observers, commands)
         self._submit(
             Batch(
                 entries=entries,
@@ -256,9 +255,8 @@ class GroupCommit:
             self._fail(StorageUnavailable(f"the outbox lost track ({error!r}); restart"), sent)
         _tell(sent.puts, done.puts)
         _tell(sent.groups, done.groups)
-        for future, answer in zip(sent.settling, done.settled, strict=True):
-            if answer is not None and not future.done():
-                future.set_result(answer)
+        if not self.failed.done():
+            _observe(sent, done.settled)
         self._go_on()
 
     def _go_on(self) -> None:
@@ -274,22 +272,29 @@ class GroupCommit:
     def _keep(self, sent: Sent) -> None:
         """The disk refused settlements: they stay first in line, and are tried again soon."""
         self._settlements[:0] = sent.settlements
-        self._settling[:0] = sent.settling
+        self._observers[:0] = sent.observers
+        sent.observers = ()
         self._jammed = True
         self.stop()
         self._timer = self._loop.call_later(RETRY_WAIT, self._waited)
 
     def _fail(self, error: StorageUnavailable, sent: Sent) -> None:
         """Nothing can be committed any more: everybody hears it, now and from now on."""
+        if self.failed.done():
+            return
         self.refusal = self.ended = error
-        if not self.failed.done():
-            self.failed.set_result(error)
+        self.failed.set_result(error)
         self.stop()
         log.critical("outbox.failed", extra={"fields": {"error": str(error)}})
-        waiting: list[asyncio.Future[Any]] = [*self._puts, *self._settling, *sent.settling]
-        waiting += [future for future, _ in self._groups]
+        waiting: list[asyncio.Future[Any]] = [*self._puts, *(future for future, _ in self._groups)]
         for future in waiting:
             _drop(future, error)
+        unsettled = [
+            *zip(sent.observers, sent.settlements, strict=bool(sent.observers)),
+            *zip(self._observers, self._settlements, strict=True),
+        ]
+        for observed, (settlement, _) in unsettled:
+            self._loop.call_soon(observed, settlement, error)
         for command in self._commands:
             if command.undone is not None:
                 command.undone()
@@ -306,6 +311,14 @@ def _drop(future: "asyncio.Future[Any]", error: Exception) -> None:
     if not future.done():
         future.set_exception(error)
         future.exception()  # nobody need be waiting
+
+
+def _observe(sent: Sent, answers: Sequence[bool | None]) -> None:
+    """Tell what became of the settlements, unless they are kept for another try."""
+    if not sent.observers:
+        return
+    for observed, owned, answer in zip(sent.observers, sent.settlements, answers, strict=True):
+        observed(owned[0], answer is True)
 
 
 def _tell(futures: "Sequence[asyncio.Future[Any]]", answers: Sequence[Any]) -> None:

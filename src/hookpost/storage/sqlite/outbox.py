@@ -26,6 +26,7 @@ from hookpost.storage.outbox import (
     DeliveryDetail,
     DeliveryView,
     EndpointSpec,
+    Observed,
     PendingAge,
     Purged,
     RetentionLimits,
@@ -150,10 +151,9 @@ class SqliteOutbox:
         """See Outbox.release."""
         self._claims.release(deliveries)
 
-    def settle(self, settlement: Settlement) -> Awaitable[bool]:
+    def settle(self, settlement: Settlement, observed: Observed) -> None:
         """See Outbox.settle."""
-        ours = self._claims.hand_in(settlement)
-        return self._group.settle(settlement, ours=ours)
+        self._group.settle((settlement, self._claims.hand_in(settlement)), observed)
 
     def watch(self, endpoint: EndpointId, doorbell: Callable[[], None] | None) -> None:
         """See Outbox.watch."""
