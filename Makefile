@@ -35,7 +35,7 @@ demo: $(VENV)/.run
 	$(BIN)/python demo/demo.py
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 # -- parts -----------------------------------------------------------------------------------
 
