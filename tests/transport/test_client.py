@@ -22,7 +22,7 @@ from tests.transport.receiver import (
 from hookpost.core.addresses import Allowance, EgressPolicy
 from hookpost.core.model import ANSWER_KEPT, Outcome, Result
 from hookpost.transport.client import AiohttpTransport
-from hookpost.transport.connector import Progress
+from hookpost.transport.connector import AnswerProtocol, Progress
 
 HEADERS = (("Content-Type", "application/json"), ("webhook-id", "evt_1"))
 BODY = b'{"amount": 1200}'
@@ -101,6 +101,33 @@ async def test_a_header_with_a_line_break_is_an_outcome_and_is_not_sent(
         assert outcome.result is Result.CONNECT
         assert receiver.requests == []
         assert (await post(transport, receiver.url())).ok
+
+
+@pytest.mark.parametrize(
+    "header",
+    [("Transfer-Encoding", "chunked"), ("Content-Length", "1"), ("Host", "other"), ("", "")],
+)
+async def test_a_header_that_would_frame_the_request_opens_no_connection(
+    open_transport: Open, header: tuple[str, str]
+) -> None:
+    async with Receiver(answering(NO_CONTENT)) as receiver:
+        transport = open_transport(receiver.url())
+        outcome = await transport.post(receiver.url(), (header,), BODY)
+        assert receiver.connections == 0
+        assert (outcome.result, outcome.status) == (Result.CONNECT, None)
+        assert (await post(transport, receiver.url())).ok
+
+
+async def test_values_that_differ_between_attempts_are_sent_as_given(open_transport: Open) -> None:
+    async with Receiver(answering(NO_CONTENT)) as receiver:
+        transport = open_transport(receiver.url())
+        for number in range(3):
+            headers = (("webhook-id", f"evt_{number}"), ("X-Name", f"Zoë {number}%"))
+            assert (await transport.post(receiver.url(), headers, b"x" * number)).ok
+        assert receiver.connections == 1
+    for number, (sent, body) in enumerate(receiver.requests):
+        assert f"webhook-id: evt_{number}\r\nX-Name: Zoë {number}%\r\n".encode() in sent
+        assert body == b"x" * number
 
 
 async def test_proxies_of_the_environment_are_ignored(
@@ -561,6 +588,31 @@ async def test_a_2xx_that_was_seen_survives_a_cancellation_while_its_body_is_rea
             assert (await task).ok
 
 
+@pytest.mark.parametrize("by", ["cancel", "deadline"])
+async def test_a_2xx_that_comes_in_the_very_tick_of_a_cancellation_is_not_lost(
+    open_transport: Open, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    original_init, original_feed = Progress.__init__, AnswerProtocol.feed_data
+    attempts: list[Progress] = []
+
+    def noted(self: Progress) -> None:
+        original_init(self)
+        attempts.append(self)
+
+    def fed(self: AnswerProtocol, data: object, size: int = 0) -> None:
+        original_feed(self, data, size)
+        # the head is there, the attempt has not run since
+        attempts[-1].task.cancel() if by == "cancel" else attempts[-1].expire()
+
+    monkeypatch.setattr(Progress, "__init__", noted)
+    monkeypatch.setattr(AnswerProtocol, "feed_data", fed)
+    async with Receiver(answering(NO_CONTENT)) as receiver:
+        transport = open_transport(receiver.url())
+        task = asyncio.ensure_future(transport.post(receiver.url(), HEADERS, BODY))
+        async with asyncio.timeout(5):
+            assert await task == Outcome(result=Result.SUCCESS, status=204)
+
+
 async def test_a_cancellation_in_the_same_tick_as_the_deadline_is_not_swallowed(
     open_transport: Open,
 ) -> None:
@@ -653,6 +705,25 @@ async def test_connections_are_kept_alive_and_reused(open_transport: Open) -> No
         assert receiver.connections == 1
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        head("200 OK", "Connection: close", "Content-Length: 2") + b"ok",
+        head("204 No Content", "Connection: close"),
+        b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        head("101 Switching", "Upgrade: x", "Connection: upgrade"),
+    ],
+)
+async def test_a_connection_that_the_answer_ends_is_not_used_again(
+    open_transport: Open, answer: bytes
+) -> None:
+    async with Receiver(answering(answer)) as receiver:  # which itself would go on
+        transport = open_transport(receiver.url())
+        for _ in range(2):
+            assert (await post(transport, receiver.url())).status == int(answer[9:12])
+        assert receiver.connections == 2
+
+
 async def test_without_keepalive_each_attempt_connects_anew(open_transport: Open) -> None:
     async with Receiver(answering(OK)) as receiver:
         transport = open_transport(receiver.url(), keepalive=0.0)
@@ -724,6 +795,26 @@ async def test_a_reused_connection_that_hangs_is_an_ordinary_timeout(open_transp
         outcome = await post(transport, receiver.url())
         assert receiver.connections == 1
     assert outcome.result is Result.TIMEOUT
+
+
+async def test_an_answer_before_the_request_is_all_sent_ends_the_connection(
+    open_transport: Open,
+) -> None:
+    ended = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.reader.readuntil(b"\r\n\r\n")
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await peer.send(head("413 Too large", "Content-Length: 0"))
+        await ended.wait()
+
+    async with Receiver(script) as receiver:
+        transport = open_transport(receiver.url(), keepalive=60.0)
+        for _ in range(2):
+            outcome = await post(transport, receiver.url(), b"x" * (32 << 20))
+            assert (outcome.result, outcome.status) == (Result.HTTP_4XX, 413)
+        assert receiver.connections == 2  # on the first, the next would never be read
+        ended.set()
 
 
 async def test_an_answer_nobody_asked_for_is_never_taken_for_the_next(open_transport: Open) -> None:
