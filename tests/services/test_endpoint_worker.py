@@ -235,7 +235,7 @@ async def test_no_more_attempts_than_the_concurrency_are_in_flight(
         await receiver.hit(min(10, 3 + ended))
         assert receiver.at_once == min(3, 10 - ended)
         receiver.answer(OK)
-        await receiver_quiet(receiver, min(3, 10 - ended) - 1)
+        await receiver_quiet(receiver, min(3, 9 - ended))
     await step(worker)
     assert receiver.most_at_once == 3
     assert bench.outbox.endpoint(worker.id).counts.delivered == 10

@@ -10,6 +10,7 @@ and `admit` move a breaker; all times are readings of the steady clock, UNIX sec
 
 import json
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from hookpost.core.model import Outcome, Result
@@ -134,6 +135,21 @@ def record(
             return _opened(policy, open_for * 2, current, now)
         case _:
             return breaker
+
+
+def same_slot_until(breaker: Breaker, policy: BreakerPolicy) -> float:
+    """Until when finished attempts are counted in the window's last slot; -inf: there is none."""
+    if isinstance(breaker, Closed) and breaker.slots:
+        return breaker.slots[-1][0] + policy.window / SLOTS
+    return -inf
+
+
+def succeeded(breaker: Breaker, n: int) -> Breaker:
+    """`n` more attempts went well in the last slot's time: what `record` makes of them, at once."""
+    if n and isinstance(breaker, Closed):
+        begun, total, failures = breaker.slots[-1]
+        return Closed(0, (*breaker.slots[:-1], (begun, total + n, failures)), breaker.era)
+    return breaker
 
 
 def half_opened(breaker: Breaker, policy: BreakerPolicy) -> Breaker:

@@ -8,6 +8,7 @@ resizes the limits in place: places taken, tokens left, the breaker and the hold
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 
 from hookpost.core import breaker as circuit
 from hookpost.core import ratelimit
@@ -46,7 +47,7 @@ class Held:
     wait: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ticket:
     """The place of one started attempt, to be given to `finish` or `cancel`, once."""
 
@@ -57,17 +58,33 @@ class Gate:
     """The limits of one endpoint and how much of them is in use. Not a coroutine in sight."""
 
     def __init__(self, endpoint: Endpoint, record: EndpointRecord, now: float) -> None:
-        self._endpoint = endpoint
-        self._signing = _usable(endpoint)
+        self._well = 0  # successes that are not yet in the breaker, all of its last slot
+        self._same_slot_from = self._same_slot_until = -inf
+        self._live_from, self._live_until = inf, -inf  # of the key last found alive
+        self._breaker: Breaker = Closed()
+        self._adopt(endpoint)
         self.in_flight = 0
         self.removed = False
         self.paused = record.paused
         self.hold_until = _sane_hold(record.hold_until, endpoint, now)
         policy = endpoint.circuit_breaker
-        self.breaker: Breaker = (
-            circuit.load(record.breaker, policy, now) if policy is not None else Closed()
-        )
+        if policy is not None:
+            self._breaker = circuit.load(record.breaker, policy, now)
         self._bucket = _first_bucket(endpoint, record, now)
+
+    @property
+    def breaker(self) -> Breaker:
+        """The breaker as of the last finished attempt."""
+        if self._well:
+            self._breaker = circuit.succeeded(self._breaker, self._well)
+            self._well = 0
+        return self._breaker
+
+    @breaker.setter
+    def breaker(self, breaker: Breaker) -> None:
+        self._breaker = breaker
+        self._well = 0
+        self._same_slot_until = -inf
 
     # -- asking ------------------------------------------------------------------------------
 
@@ -76,9 +93,9 @@ class Gate:
         closed = self._closed(now, wall)
         if closed is not None:
             return closed
-        room = self._endpoint.concurrency - self.in_flight
-        policy = self._endpoint.circuit_breaker
-        if policy is not None:
+        room = self._concurrency - self.in_flight
+        policy = self._policy
+        if policy is not None and type(self._breaker) is not Closed:
             self.breaker, probes, wait = circuit.admit(self.breaker, policy, now)
             if probes is not None:
                 if probes == 0:
@@ -86,7 +103,7 @@ class Gate:
                 room = min(room, probes)
         if room <= 0:
             return Held(HeldBy.CONCURRENCY)
-        limit = self._endpoint.rate_limit
+        limit = self._limit
         if limit is not None:
             room = min(room, ratelimit.available(self._bucket, limit, now))
             if room == 0:
@@ -95,15 +112,23 @@ class Gate:
 
     def start(self, now: float, wall: float) -> Ticket | Held:
         """Take a place and a token for one attempt; Held: the gate has closed since `admit`."""
+        limit, closed = self._limit, type(self._breaker) is Closed
+        # The usual case by far, spelled out: nothing to ask but the doors and the places.
+        if closed and limit is None and self.in_flight < self._concurrency:
+            held = self._closed(now, wall)
+            if held is not None:
+                return held
+            self.in_flight += 1
+            return Ticket(self._breaker.era)
         admitted = self.admit(now, wall)
         if isinstance(admitted, Held):
             return admitted
-        limit = self._endpoint.rate_limit
         if limit is not None:
             self._bucket, _ = ratelimit.take(self._bucket, limit, now)
-        self.breaker = circuit.started(self.breaker)
+        if not closed:
+            self.breaker = circuit.started(self.breaker)
         self.in_flight += 1
-        return Ticket(self.breaker.era)
+        return Ticket(self._breaker.era)
 
     def _closed(self, now: float, wall: float) -> Held | None:
         if self.removed:
@@ -111,8 +136,12 @@ class Gate:
         if self.paused:
             return Held(HeldBy.PAUSED)
         signing = self._signing
-        if signing is not None and not any(secret.live(wall) for secret in signing):
-            return Held(HeldBy.NO_LIVE_KEY, _until_a_key_lives(signing, wall))
+        if signing is not None and not self._live_from <= wall <= self._live_until:
+            live = next((secret for secret in signing if secret.live(wall)), None)
+            if live is None:
+                return Held(HeldBy.NO_LIVE_KEY, _until_a_key_lives(signing, wall))
+            self._live_from = -inf if live.not_before is None else live.not_before
+            self._live_until = inf if live.not_after is None else live.not_after
         if self.hold_until is not None:
             if now < self.hold_until:
                 return Held(HeldBy.HOLD, self.hold_until - now)
@@ -124,17 +153,23 @@ class Gate:
     def finish(self, ticket: Ticket, *, ok: bool | None, now: float) -> bool:
         """An attempt has ended; `ok` None says nothing of the receiver. True: the breaker moved."""
         self.in_flight -= 1
-        policy = self._endpoint.circuit_breaker
+        policy = self._policy
         if policy is None:
             return False
+        if ok and self._same_slot_from <= now < self._same_slot_until:
+            self._well += 1  # a new breaker for each would cost more than all else here
+            return False
         before = self.breaker
-        self.breaker = circuit.record(before, policy, era=ticket.era, ok=ok, now=now)
-        return type(self.breaker) is not type(before)
+        self.breaker = after = circuit.record(before, policy, era=ticket.era, ok=ok, now=now)
+        if ok and isinstance(after, Closed) and after.slots:
+            self._same_slot_from = max(now, after.slots[-1][0])
+            self._same_slot_until = circuit.same_slot_until(after, policy)
+        return type(after) is not type(before)
 
     def cancel(self, ticket: Ticket, now: float) -> None:
         """An attempt did not start after all: its place and its token go back."""
         self.finish(ticket, ok=None, now=now)
-        limit = self._endpoint.rate_limit
+        limit = self._limit
         if limit is not None:
             self._bucket = ratelimit.given_back(self._bucket, limit)
 
@@ -147,28 +182,36 @@ class Gate:
 
     def probe(self) -> None:
         """The URL has changed: half-open, whatever was known of the old one."""
-        policy = self._endpoint.circuit_breaker
+        policy = self._policy
         if policy is not None:
             self.breaker = circuit.half_opened(self.breaker, policy)
 
     def resize(self, endpoint: Endpoint, now: float) -> None:
         """Live by another configuration of the same endpoint from now on; nothing is reset."""
-        old, new = self._endpoint.rate_limit, endpoint.rate_limit
+        old, new = self._limit, endpoint.rate_limit
         if new is not None:
             if old is None:
                 # Switched on: what was sent before is unknown, so nothing has been saved.
                 self._bucket = Bucket(min(0.0, self._bucket.tokens), now)
             elif old != new:
                 self._bucket = ratelimit.resized(self._bucket, old, new, now)
-        if endpoint.circuit_breaker is None:
-            self.breaker = Closed(era=self.breaker.era + 1)
-        self._endpoint = endpoint
-        self._signing = _usable(endpoint)
+        before = self.breaker
+        self.breaker = (
+            before if endpoint.circuit_breaker is not None else Closed(era=before.era + 1)
+        )
+        self._adopt(endpoint)
 
     def tokens(self, now: float) -> float | None:
         """What the bucket holds, to be kept over a restart; None without a rate limit."""
-        limit = self._endpoint.rate_limit
+        limit = self._limit
         return ratelimit.refilled(self._bucket, limit, now).tokens if limit is not None else None
+
+    def _adopt(self, endpoint: Endpoint) -> None:
+        self._concurrency = endpoint.concurrency
+        self._policy = endpoint.circuit_breaker
+        self._limit = endpoint.rate_limit
+        self._signing = _usable(endpoint)
+        self._live_from, self._live_until = inf, -inf
 
 
 def _first_bucket(endpoint: Endpoint, record: EndpointRecord, now: float) -> Bucket:

@@ -219,7 +219,7 @@ class Outcome:
         return self.result is Result.SUCCESS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Attempt:
     """One HTTP request made for a delivery. `number` is 1-based over all rounds."""
 

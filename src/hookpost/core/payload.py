@@ -34,7 +34,7 @@ _VALUE = re.compile(r"[\t\x20-\x7e\x80-\uffff]*")
 _NESTING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|([\[{])|([\]}])', re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Rendered:
     """The body to send, its content type and the event's forwarded headers."""
 
@@ -43,7 +43,7 @@ class Rendered:
     headers: Headers
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """One attempt's request: headers in the order in which they are written."""
 
@@ -78,7 +78,7 @@ def _envelope(event: Event, key: bytes, data: bytes, end: bytes) -> bytes:
         f'{{"eventId":{quoted(event.id)},"eventType":{quoted(event.type)},'
         f'"occurredAt":{quoted(event.occurred_at)}'
     )
-    return b"".join((head.encode(), key, data, end))
+    return b"%b%b%b%b" % (head.encode(), key, data, end)
 
 
 def is_json(body: bytes) -> bool:
@@ -138,13 +138,22 @@ class Letterhead:
     and framing headers are never replaced.
     """
 
-    __slots__ = ("_constant", "_content_type", "_keys", "_names", "_payload")
+    __slots__ = (
+        "_all_keys",
+        "_constant",
+        "_content_type",
+        "_keys",
+        "_mortal",
+        "_names",
+        "_payload",
+    )
 
     def __init__(self, endpoint: Endpoint, version: str) -> None:
         added = [(name, value) for name, value in endpoint.headers if not reserved(name)]
         self._names = frozenset(name.lower() for name, _ in added) | {"content-type", "user-agent"}
         self._content_type = next(
-            (value for name, value in added if name.lower() == "content-type"), None
+            (("Content-Type", value) for name, value in added if name.lower() == "content-type"),
+            None,
         )
         constant = [(name, value) for name, value in added if name.lower() != "content-type"]
         if not any(name.lower() == "user-agent" for name, _ in constant):
@@ -152,6 +161,8 @@ class Letterhead:
         self._constant = tuple(constant)
         self._payload = endpoint.payload
         self._keys = None if endpoint.signing is None else signing_keys(endpoint.signing)
+        self._all_keys = None if self._keys is None else [key for _, key in self._keys]
+        self._mortal = any(secret.mortal for secret, _ in self._keys or ())
 
     def request(self, delivery: Delivery, wall: float) -> Request | None:
         """The request of the next attempt, signed for wall-clock time `wall`.
@@ -159,29 +170,40 @@ class Letterhead:
         None: no key is live, and nothing is ever sent unsigned instead. Raises ValueError for an
         event id that cannot be signed.
         """
-        keys = [key for secret, key in self._keys or () if secret.live(wall)]
-        if self._keys is not None and not keys:
+        keys = self._live(wall)
+        if keys is not None and not keys:
             return None
         event = delivery.event
         rendered = render(event, self._payload)
         timestamp = int(wall)
         headers = [
-            ("Content-Type", self._content_type or rendered.content_type),
+            self._content_type or ("Content-Type", rendered.content_type),
             *self._constant,
             ("webhook-id", event.id),
-            ("webhook-timestamp", str(timestamp)),
-            ("hookpost-delivery", str(delivery.id)),
-            ("hookpost-attempt", str(delivery.attempts + 1)),
+            ("webhook-timestamp", f"{timestamp}"),
+            ("hookpost-delivery", f"{delivery.id}"),
+            ("hookpost-attempt", f"{delivery.attempts + 1}"),
             ("hookpost-event-type", encoded(event.type)),
-            ("hookpost-sequence", str(delivery.sequence)),
+            ("hookpost-sequence", f"{delivery.sequence}"),
         ]
         if keys:
             signature = sign(event.id, timestamp, rendered.body, keys)
             headers.append(("webhook-signature", signature))
         for name, value in rendered.headers:
-            if name.lower() not in self._names and not reserved(name):
+            if _forwardable(name, self._names):
                 headers.append((name, value))
         return Request(headers, rendered.body)
+
+    def _live(self, wall: float) -> Sequence[bytes] | None:
+        """The keys to sign with; None: the endpoint is unsigned on purpose."""
+        if self._keys is None or not self._mortal:
+            return self._all_keys
+        return [key for secret, key in self._keys if secret.live(wall)]
+
+
+@lru_cache(maxsize=1024)
+def _forwardable(name: str, taken: frozenset[str]) -> bool:
+    return name.lower() not in taken and not reserved(name)
 
 
 @lru_cache(maxsize=1024)

@@ -12,6 +12,11 @@ class Secret:
     not_before: float | None = None
     not_after: float | None = None
 
+    @property
+    def mortal(self) -> bool:
+        """Whether there is a time at which it does not live."""
+        return self.not_before is not None or self.not_after is not None
+
     def live(self, at: float) -> bool:
         """Whether the secret may be used at wall-clock time `at`."""
         if self.not_before is not None and at < self.not_before:

@@ -29,9 +29,9 @@ def settle(
     `active_now` is the endpoint's active clock (UNIX seconds less the time paused or parked), by
     which `max_age` counts. `dice` in [0, 1) spreads the delay.
     """
+    if outcome.result is Result.SUCCESS:
+        return SUCCEEDED
     match outcome:
-        case Outcome(result=Result.SUCCESS):
-            return SUCCEEDED
         case Outcome(result=Result.INTERRUPTED):
             return RELEASED
         case Outcome(result=Result.GONE):

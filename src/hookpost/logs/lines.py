@@ -23,9 +23,8 @@ PLAIN = "\x1b[0m"
 RESERVED = frozenset({"ts", "level", "msg"})  # in JSON
 ADDED = frozenset({"logger", "traceback", "cut"})  # fields that are not the caller's
 
-Form = Callable[[logging.LogRecord], bytes]
-
-_bare = re.compile(r"[!#-<>-\[\]-~]+").fullmatch  # printable ASCII but space " = and backslash
+Line = Callable[[logging.LogRecord, Mapping[str, Any]], str]
+plain = re.compile(r"[!#-<>-\[\]-~]+").fullmatch  # printable ASCII but space " = and backslash
 _encode = json.JSONEncoder(
     separators=(",", ":"), default=str, skipkeys=True, allow_nan=False
 ).encode
@@ -80,17 +79,17 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     text = str(value)
-    return text if _bare(text) else f'"{escaped(text)}"'
+    return text if plain(text) else f'"{escaped(text)}"'
 
 
 def pairs(record: logging.LogRecord, fields: Mapping[str, Any]) -> str:
     """The name of what happened and its fields, `name key=value key=value`."""
     name = record.getMessage() if record.args else str(record.msg)
-    line = name if _bare(name) else f'"{escaped(name)}"'
+    line = name if plain(name) else f'"{escaped(name)}"'
     for key, value in fields.items():  # the two commonest kinds inline: this is the hot loop
         kind = type(value)
         if kind is str:
-            line += f" {key}={value}" if _bare(value) else f' {key}="{escaped(value)}"'
+            line += f" {key}={value}" if plain(value) else f' {key}="{escaped(value)}"'
         elif kind is int:
             line += f" {key}={value}"
         elif value is not None:
@@ -98,16 +97,59 @@ def pairs(record: logging.LogRecord, fields: Mapping[str, Any]) -> str:
     return line
 
 
+class Form:
+    """How a record becomes a line: by `line`, or by a pattern made once for many of them.
+
+    `start` is a pattern's beginning for a level and a name, `fields` holds what stands for a field
+    of each kind (`KEY` is its key), `end` its end; `timed` says that it begins with the time.
+    """
+
+    __slots__ = ("_end", "_fields", "_line", "_start", "timed")
+
+    def __init__(
+        self,
+        line: Line,
+        start: Callable[[int, str], str],
+        fields: Mapping[type, str],
+        end: str = "",
+        *,
+        timed: bool = True,
+    ) -> None:
+        self._line = line
+        self._start = start
+        self._fields = fields
+        self._end = end
+        self.timed = timed
+
+    def __call__(self, record: logging.LogRecord) -> bytes:
+        """The record's line; one that is too long is made again from shortened values."""
+        fields = _fields(record)
+        encoded = self._line(record, fields).encode("utf-8", "backslashreplace")
+        if len(encoded) <= MAX_LINE:
+            return encoded + b"\n"
+        return _cut(self._line, record, fields) + b"\n"
+
+    def pattern(self, level: int, name: str, fields: Mapping[str, type]) -> str:
+        """What `%` makes the same line of, from the time (if timed) and plain values in order."""
+        parts = [self._fields[kind].replace("KEY", key) for key, kind in fields.items()]
+        return f"{self._start(level, name)}{''.join(parts)}{self._end}\n"
+
+
+_PAIRS = {str: " KEY=%s", int: " KEY=%d", float: " KEY=%.6g"}
+_MEMBERS = {str: ',"KEY":"%s"', int: ',"KEY":%d', float: ',"KEY":%r'}
+
+
 def text_form(*, colour: bool) -> Form:
     """`2026-11-25T10:00:00.123Z info attempt.finished endpoint=crm …`."""
 
+    def shown(number: int, level: str) -> str:
+        return f"{COLOURS.get(number, '')}{level}{PLAIN}" if colour else level
+
     def line(record: logging.LogRecord, fields: Mapping[str, Any]) -> str:
-        level = _level(record)
-        if colour:
-            level = f"{COLOURS.get(record.levelno, '')}{level}{PLAIN}"
+        level = shown(record.levelno, _level(record))
         return f"{moment(record.created)} {level} {pairs(record, fields)}"
 
-    return _bounded(line)
+    return Form(line, lambda level, name: f"%s {shown(level, LEVELS[level])} {name}", _PAIRS)
 
 
 def journal_form() -> Form:
@@ -116,7 +158,7 @@ def journal_form() -> Form:
     def line(record: logging.LogRecord, fields: Mapping[str, Any]) -> str:
         return f"{PRIORITIES.get(record.levelno, '<5>')}{pairs(record, fields)}"
 
-    return _bounded(line)
+    return Form(line, lambda level, name: PRIORITIES[level] + name, _PAIRS, timed=False)
 
 
 def json_form() -> Form:
@@ -131,7 +173,7 @@ def json_form() -> Form:
         if not RESERVED.isdisjoint(fields):
             fields = {f"field_{k}" if k in RESERVED else k: v for k, v in fields.items()}
         for key, value in fields.items():
-            if type(value) is str and _bare(value):
+            if type(value) is str and plain(value):
                 line += f',"{key}":"{value}"'
             elif type(value) is int:
                 line += f',"{key}":{value}'
@@ -139,7 +181,10 @@ def json_form() -> Form:
                 line += f',"{key}":{_json(value)}'
         return line + "}"
 
-    return _bounded(line)
+    def start(level: int, name: str) -> str:
+        return f'{{"ts":"%s","level":"{LEVELS[level]}","msg":"{name}"'
+
+    return Form(line, start, _MEMBERS, "}")
 
 
 def _json(value: Any) -> str:
@@ -173,24 +218,7 @@ def _fields(record: logging.LogRecord) -> Mapping[str, Any]:
     return fields
 
 
-def _bounded(line: Callable[[logging.LogRecord, Mapping[str, Any]], str]) -> Form:
-    """Encode a line; one that is too long is made again from shortened values."""
-
-    def form(record: logging.LogRecord) -> bytes:
-        fields = _fields(record)
-        encoded = line(record, fields).encode("utf-8", "backslashreplace")
-        if len(encoded) <= MAX_LINE:
-            return encoded + b"\n"
-        return _cut(line, record, fields) + b"\n"
-
-    return form
-
-
-def _cut(
-    line: Callable[[logging.LogRecord, Mapping[str, Any]], str],
-    record: logging.LogRecord,
-    fields: Mapping[str, Any],
-) -> bytes:
+def _cut(line: Line, record: logging.LogRecord, fields: Mapping[str, Any]) -> bytes:
     name = record.getMessage()
     for length in CUTS:
         record = logging.makeLogRecord({**record.__dict__, "msg": name[:length], "args": None})

@@ -142,7 +142,11 @@ class LineHandler(logging.Handler):
             line = self.form(record)
         except Exception as error:  # a bad format argument of some library must not be lost
             line = self.form(_broken(record, error))
-        self._writer.put(line, hurry=record.levelno >= logging.WARNING)
+        self.put(line, record.levelno)
+
+    def put(self, line: bytes, level: int) -> None:
+        """Hand over a line that is ready; the caller holds `lock`."""
+        self._writer.put(line, hurry=level >= logging.WARNING)
 
     def flush(self) -> None:
         """Wait up to two seconds until all lines are written."""

@@ -5,18 +5,46 @@ import logging
 from hookpost.core import breaker as circuit
 from hookpost.core.breaker import Breaker, Open
 from hookpost.core.model import Attempt, Delivery, Settlement, State, Transition
+from hookpost.logs.canonical import CanonicalLine
 
 log = logging.getLogger("hookpost.dispatch")
 
 
+_DELIVERED = CanonicalLine(
+    log,
+    logging.INFO,
+    "attempt.finished",
+    {
+        "endpoint": str,
+        "delivery": int,
+        "event": str,
+        "attempt": int,
+        "result": str,
+        "status": int,
+        "duration": float,
+    },
+)
+
+
 def attempt_finished(
+    endpoint: str, delivery: Delivery, attempt: Attempt, transition: Transition, at: float
+) -> None:
+    """One line for each attempt: info when delivered, warning otherwise. `at` is wall time."""
+    outcome = attempt.outcome
+    if not outcome.ok or outcome.status is None:
+        _attempt_failed(endpoint, delivery, attempt, transition)
+    elif _DELIVERED.wanted:
+        number, event, seconds = attempt.number, delivery.event.id, round(attempt.duration, 6)
+        _DELIVERED.write(
+            at, (endpoint, delivery.id, event, number, "success", outcome.status, seconds)
+        )
+
+
+def _attempt_failed(
     endpoint: str, delivery: Delivery, attempt: Attempt, transition: Transition
 ) -> None:
-    """One line for each attempt: info when delivered, warning otherwise."""
     outcome = attempt.outcome
-    level = logging.INFO if outcome.ok else logging.WARNING
-    if not log.isEnabledFor(level):
-        return
+    waits = transition.state is State.PENDING
     fields: dict[str, object] = {
         "endpoint": endpoint,
         "delivery": delivery.id,
@@ -25,15 +53,11 @@ def attempt_finished(
         "result": outcome.result.value,
         "status": outcome.status,
         "duration": round(attempt.duration, 6),
+        "next_in": round(transition.delay, 3) if waits else None,
+        "error": outcome.error,
     }
-    if not outcome.ok:
-        waits = transition.state is State.PENDING
-        fields["next_in"] = round(transition.delay, 3) if waits else None
-        fields["error"] = outcome.error
-    # Made by hand: Logger.log would spend as long again on finding out where it was called.
-    record = logging.LogRecord(log.name, level, __file__, 0, "attempt.finished", None, None)
-    record.__dict__["fields"] = fields
-    log.handle(record)
+    level = logging.INFO if outcome.ok else logging.WARNING
+    log.log(level, "attempt.finished", extra={"fields": fields})
 
 
 def delivery_dead(endpoint: str, settlement: Settlement) -> None:

@@ -21,13 +21,13 @@ from hookpost.core.model import (
     Outcome,
     Result,
 )
-from hookpost.core.payload import Letterhead, Request
+from hookpost.core.payload import Letterhead
 from hookpost.core.settings import Endpoint
 from hookpost.core.settle import expired, hold, settle
 from hookpost.services import attempt_log
 from hookpost.services.bell import Bell
 from hookpost.services.endpoint_row import EndpointRow
-from hookpost.services.lanes import Lanes, Line
+from hookpost.services.lanes import Handed, Lanes, Line
 from hookpost.services.running import Failed, Running
 from hookpost.services.settling import EndpointMetrics, Settling
 from hookpost.storage.outbox import Outbox
@@ -76,6 +76,7 @@ class EndpointWorker:
         self._bell = Bell(clock, self._running, endpoint.name)
         self._feeder: asyncio.Task[None] | None = None
         self._held_by: HeldBy | None = None
+        self._blocked = False  # whether the feeder rests because of the gate
         self._quieter: asyncio.Future[None] | None = None
         self._stopping = False
         self._interrupted = False
@@ -201,6 +202,7 @@ class EndpointWorker:
         while not self._stopping:
             now = self._clock.now()
             admitted = self.gate.admit(now, self._clock.wall())
+            self._blocked = isinstance(admitted, Held)
             if isinstance(admitted, Held):
                 self._held(admitted, now)
                 return admitted.wait
@@ -239,7 +241,7 @@ class EndpointWorker:
             return
         policy = self._outfit[0].retry
         now, wall = self._clock.now(), self._clock.wall()
-        active_now = self._row.record.active_clock(now)
+        active_now = self._active(now)
         for index, delivery in enumerate(claimed):
             too_old = expired(delivery, policy, active_now=active_now)
             if too_old is not None:
@@ -252,35 +254,57 @@ class EndpointWorker:
             self._held_by = None
             self._lanes.hand((delivery, ticket))
 
+    def _go_on(self, now: float, wall: float) -> Handed | None:
+        """What a lane whose attempt went well goes on with, without a round by the feeder."""
+        claimed = () if self._stopping else self._outbox.claim_ready(self.id, 1, now)
+        if not claimed:
+            if self._blocked:  # the feeder does not know when the next is due
+                self._bell.ring()
+            return None
+        if expired(claimed[0], self._outfit[0].retry, active_now=self._active(now)) is None:
+            ticket = self.gate.start(now, wall)
+            if not isinstance(ticket, Held):
+                self._held_by = None
+                return claimed[0], ticket
+        self._outbox.release(claimed)  # this rings: the feeder knows what to do with it
+        return None
+
+    def _active(self, now: float) -> float:
+        return self._row.record.active_clock(now)
+
     # -- attempting --------------------------------------------------------------------------
 
-    async def _attempt(self, delivery: Delivery, ticket: Ticket) -> None:
+    async def _attempt(self, delivery: Delivery, ticket: Ticket) -> Handed | None:
         endpoint, letterhead, line = self._outfit
-        started_at, began = self._clock.now(), self._clock.monotonic()
+        started_at, wall = self._clock.now(), self._clock.wall()
         try:
-            request = letterhead.request(delivery, self._clock.wall())
+            request = letterhead.request(delivery, wall)
         except ValueError as error:
             # Nothing is connected and no retry can help: the table's `blocked`.
             outcome = Outcome(result=Result.BLOCKED, error=str(error), permanent=True)
         else:
             if request is None or self._stopping or self.gate.removed or self.gate.paused:
                 self._give_back(delivery, ticket, started_at)
-                return
-            outcome = await self._post(line, endpoint.url, request)
-        seconds = self._clock.monotonic() - began
+                return None
+            line.busy += 1
+            try:  # here and not in a coroutine of its own: this is the hot loop
+                outcome = await line.transport.post(endpoint.url, request.headers, request.body)
+            except asyncio.CancelledError:
+                outcome = self._cut_off()
+            finally:
+                line.leave()
+        now = self._clock.now()
+        seconds = now - started_at
         attempt = Attempt(
             number=delivery.attempts + 1, started_at=started_at, duration=seconds, outcome=outcome
         )
-        self._conclude(delivery, ticket, endpoint, attempt)
+        self._conclude(delivery, ticket, endpoint, attempt, now, wall + seconds)
+        return self._go_on(now, wall + seconds) if outcome.ok else None
 
-    async def _post(self, line: Line, url: str, request: Request) -> Outcome:
-        try:
-            with line as transport:
-                return await transport.post(url, request.headers, request.body)
-        except asyncio.CancelledError:
-            if not self._interrupted:
-                self._failed(RuntimeError(f"an attempt of endpoint {self.name} was cancelled"))
-            return Outcome(result=Result.INTERRUPTED, error="cut off by a shutdown")
+    def _cut_off(self) -> Outcome:
+        if not self._interrupted:
+            self._failed(RuntimeError(f"an attempt of endpoint {self.name} was cancelled"))
+        return Outcome(result=Result.INTERRUPTED, error="cut off by a shutdown")
 
     def _give_back(self, delivery: Delivery, ticket: Ticket, now: float) -> None:
         self.gate.cancel(ticket, now)
@@ -289,24 +313,29 @@ class EndpointWorker:
         self._quieten()
 
     def _conclude(
-        self, delivery: Delivery, ticket: Ticket, endpoint: Endpoint, attempt: Attempt
+        self,
+        delivery: Delivery,
+        ticket: Ticket,
+        endpoint: Endpoint,
+        attempt: Attempt,
+        now: float,
+        wall: float,
     ) -> None:
-        now = self._clock.now()
-        outcome = attempt.outcome
-        active_now = self._row.record.active_clock(now)
+        outcome, active_now = attempt.outcome, self._active(now)
         transition = settle(
             delivery, outcome, endpoint.retry, active_now=active_now, dice=self._dice()
         )
         moved = self.gate.finish(ticket, ok=circuit.judged(outcome), now=now)
         self._settling.settle(delivery, transition, attempt, now)
         self._metrics.attempted(outcome.result, attempt.duration)
-        attempt_log.attempt_finished(endpoint.name, delivery, attempt, transition)
+        attempt_log.attempt_finished(endpoint.name, delivery, attempt, transition, wall)
         if moved:
+            self._bell.ring()
             self._keep_breaker()
             attempt_log.breaker_moved(endpoint.name, self.gate.breaker)
         if not outcome.ok:
             self._heed(delivery, outcome, endpoint, now)
-        self._bell.ring()
+            self._bell.ring()
         self._quieten()
 
     def _heed(self, delivery: Delivery, outcome: Outcome, endpoint: Endpoint, now: float) -> None:

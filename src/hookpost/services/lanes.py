@@ -12,28 +12,27 @@ from hookpost.core.model import Delivery
 from hookpost.services.running import Running
 from hookpost.transport import Transport
 
-Attempt = Callable[[Delivery, Ticket], Awaitable[None]]
 Handed = tuple[Delivery, Ticket]
+Attempt = Callable[[Delivery, Ticket], Awaitable[Handed | None]]
+"""Makes one attempt; what the lane goes on with at once, None: it rests until it is handed more."""
 
 
 class Line:
     """A transport and the attempts that use it: closed once it is retired and unused."""
 
-    __slots__ = ("_busy", "_retired", "_running", "transport")
+    __slots__ = ("_retired", "_running", "busy", "transport")
 
     def __init__(self, transport: Transport, running: Running) -> None:
         self.transport = transport
         self._running = running
-        self._busy = 0
+        self.busy = 0
         self._retired = False
 
-    def __enter__(self) -> Transport:
-        self._busy += 1
-        return self.transport
-
-    def __exit__(self, *_: object) -> None:
-        self._busy -= 1
-        self._close_if_unused()
+    def leave(self) -> None:
+        """An attempt that was counted in `busy` has ended."""
+        self.busy -= 1
+        if self._retired:
+            self._close_if_unused()
 
     def retire(self) -> None:
         """Close it when the attempts that use it have ended."""
@@ -41,7 +40,7 @@ class Line:
         self._close_if_unused()
 
     def _close_if_unused(self) -> None:
-        if self._retired and not self._busy:
+        if self._retired and not self.busy:
             self._running.start(self.transport.close(), "closing a line")
 
 
@@ -90,7 +89,9 @@ class Lanes:
     async def _drive(self, first: Handed) -> None:
         handed: Handed | None = first
         while handed is not None:
-            await self._attempt(*handed)
+            handed = await self._attempt(*handed)
+            if handed is not None:
+                continue
             if len(self._all) > self.limit:
                 return
             resting: asyncio.Future[Handed | None] = asyncio.get_running_loop().create_future()

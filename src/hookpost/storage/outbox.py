@@ -179,6 +179,10 @@ class Outbox(Protocol):
         """
         ...
 
+    def claim_ready(self, endpoint: EndpointId, limit: int, now: float) -> Sequence[Delivery]:
+        """What `claim` could give without waiting for the disk; [] says nothing of the rest."""
+        ...
+
     def next_due(self, endpoint: EndpointId) -> float | None:
         """When the next unclaimed delivery is due (UNIX seconds; may be past), None: none known.
 

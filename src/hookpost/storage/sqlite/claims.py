@@ -90,11 +90,23 @@ class Claims:
         while not window.waiting and not window.closed and window.disk_next_at <= now:
             if not await self._refilled(endpoint, window, now):
                 return []
+        return self._taken(endpoint, window, limit, now)
+
+    def claim_ready(self, endpoint: int, limit: int, now: float) -> Sequence[Delivery]:
+        """See Outbox.claim_ready."""
+        window = self._windows.get(endpoint)
+        if window is None or not window.waiting or limit < 1:
+            return ()
+        return self._taken(endpoint, window, limit, now)
+
+    def _taken(
+        self, endpoint: int, window: Window[Item], limit: int, now: float
+    ) -> Sequence[Delivery]:
         record = self._books[endpoint].record
         claimed = [delivery_of(entry[3], record) for entry in window.take(limit, now)]
         for delivery in claimed:
             self._in_flight[delivery.id] = True
-        if window.lacks(now):
+        if window.disk_next_at <= now and window.lacks(now):
             self._start_refill(endpoint, window, now)
         return claimed
 
@@ -140,7 +152,13 @@ class Claims:
             windows[endpoint].fresh((event.accepted_at, number, size, fresh))
             touched.add(endpoint)
         for (settlement, ours), answer in settled:
-            if ours and answer is not None:
+            if not ours or answer is None:
+                continue
+            delivery = settlement.delivery
+            if answer and settlement.transition.state is not State.PENDING:  # over
+                del self._in_flight[delivery.id]
+                windows[delivery.endpoint].leave(delivery.id)
+            else:
                 self._let_go(settlement, touched, applied=answer)
         self.ring(touched)
 

@@ -143,6 +143,12 @@ class SqliteOutbox:
             return []
         return await self._claims.claim(endpoint, limit, now)
 
+    def claim_ready(self, endpoint: EndpointId, limit: int, now: float) -> Sequence[Delivery]:
+        """See Outbox.claim_ready."""
+        if self._group.swamped or self._group.jammed or self._group.refusal is not None:
+            return ()
+        return self._claims.claim_ready(endpoint, limit, now)
+
     def next_due(self, endpoint: EndpointId) -> float | None:
         """See Outbox.next_due."""
         return self._claims.next_due(endpoint)

@@ -51,9 +51,7 @@ def event_of(row: sqlite3.Row) -> Event:
 
 def delivery_of(item: Item, record: EndpointRecord) -> Delivery:
     """The delivery to attempt; one whose endpoint was revived since begins a new round."""
-    if isinstance(item, Delivery):
-        return item
-    if isinstance(item, tuple):
+    if isinstance(item, tuple):  # the usual case first
         endpoint, number, sequence, started, event = item
         return Delivery(
             id=number,
@@ -62,6 +60,8 @@ def delivery_of(item: Item, record: EndpointRecord) -> Delivery:
             event=event,
             round_started=started,
         )
+    if isinstance(item, Delivery):
+        return item
     # By place: looking a column up by name costs more than all the rest.
     (_, number, _, endpoint, sequence, attempts, round_attempts, round_started, replayed_at,
      event_id, source, kind, occurred_at, accepted_at, form, content_type, headers,

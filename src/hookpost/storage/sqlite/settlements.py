@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hookpost.core.errors import OutboxError
-from hookpost.core.model import ANSWER_KEPT, Attempt, Settlement, State
+from hookpost.core.model import ANSWER_KEPT, Attempt, Result, Settlement, State
 from hookpost.storage.sqlite.books import CANCELLED, DEAD, DEAD_LETTERS, DELIVERED, PENDING, Tally
 from hookpost.storage.sqlite.store import Store
 
@@ -15,6 +15,10 @@ KEPT = 100  # attempts recorded for one delivery
 
 STATES = {State.PENDING: 0, State.DELIVERED: 1, State.DEAD: 2, State.CANCELLED: 3}
 """The stored form of a state."""
+
+
+_DELIVERED = State.DELIVERED
+_RESULTS = {result: result.value for result in Result}  # `value` costs as much as the whole row
 
 
 class _NotAllOurs(OutboxError):
@@ -32,24 +36,25 @@ def settle_all(store: Store, settlements: Sequence[Owned], tally: Tally) -> list
     attempts: list[Any] = []
     trims: list[tuple[int, int]] = []
     latest = 0.0
-    answers: list[bool] = []
     for settlement, ours in settlements:
-        answers.append(ours)
         if not ours:
             _record_stray(store, settlement)
             continue
-        attempt, number = settlement.attempt, settlement.delivery.id
+        delivery, attempt = settlement.delivery, settlement.attempt
         if settlement.settled_at > latest:
             latest = settlement.settled_at
         if attempt is not None:
-            attempts += _attempt_row(number, attempt.number, attempt)
+            attempts += _attempt_row(delivery.id, attempt.number, attempt)
             if attempt.number > KEPT:
-                trims.append((number, attempt.number - KEPT))
-        if settlement.transition.state is State.DELIVERED and attempt is not None:
-            delivered.append(number)
+                trims.append((delivery.id, attempt.number - KEPT))
+        if settlement.transition.state is _DELIVERED and attempt is not None:
+            delivered.append(delivery.id)
+            deltas = tally.endpoints.get(delivery.endpoint) or tally.endpoint(delivery.endpoint)
+            deltas[DELIVERED] += 1
+            deltas[PENDING] -= 1
         else:
             others.append(_row(settlement))
-        _count(settlement, tally)
+            _count(settlement, tally)
     changed = store.run_chunks("settle_delivered", delivered, before=(latest,))
     if others:
         changed += store.run_each("settle", others)
@@ -59,7 +64,7 @@ def settle_all(store: Store, settlements: Sequence[Owned], tally: Tally) -> list
     if trims:
         store.run_each("trim_attempts", trims)
     store.seen_at = max(store.seen_at, latest)
-    return answers
+    return [ours for _, ours in settlements]
 
 
 def settle_one(
@@ -124,11 +129,11 @@ def _attempt_row(delivery: int, number: int, attempt: Attempt) -> tuple[Any, ...
         number,
         attempt.started_at,
         attempt.duration,
-        outcome.result.value,
+        _RESULTS[outcome.result],
         outcome.status,
         outcome.answer[:ANSWER_KEPT] or None,
         # a stranger's bytes may be in it: a lone surrogate cannot be stored
-        outcome.error.encode("utf-8", "backslashreplace").decode() or None,
+        outcome.error.encode("utf-8", "backslashreplace").decode() if outcome.error else None,
         outcome.retry_after,
     )
 

@@ -136,8 +136,9 @@ class Store:
     def commit(self, tally: Tally) -> None:
         """Write what was counted, and commit."""
         if tally.endpoints:
-            moved = [(*deltas, number) for number, deltas in tally.endpoints.items() if any(deltas)]
-            self.run_each("count_endpoint", moved)
+            for number, deltas in tally.endpoints.items():
+                if any(deltas):
+                    self.run("count_endpoint", (*deltas, number))
         if tally.sources:
             self.run_each("count_source", [(name, *sums) for name, sums in tally.sources.items()])
         self.run("mark", (self.sequence, self.delivery, self.seen_at))

@@ -114,11 +114,12 @@ class Window(Generic[T]):
     def take(self, limit: int, now: float) -> list[Entry[T]]:
         """Remove at most `limit` due deliveries from the front; they stay held."""
         taken: list[Entry[T]] = []
-        waiting = self.waiting
+        waiting, size = self.waiting, 0
         while waiting and len(taken) < limit and waiting[0][0] <= now:
             entry = waiting.popleft()
-            self._grow(-entry[2])
+            size += entry[2]
             taken.append(entry)
+        self._grow(-size)
         return taken
 
     def give_back(self, entries: Sequence[Entry[T]]) -> None:
