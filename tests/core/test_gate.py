@@ -4,11 +4,12 @@ import base64
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from hookpost.core.breaker import BreakerPolicy, Closed, HalfOpen, Open, dump
+from hookpost.core import breaker as circuit
+from hookpost.core.breaker import Breaker, BreakerPolicy, Closed, HalfOpen, Open, dump
 from hookpost.core.gate import Gate, Held, HeldBy, Room, Ticket
 from hookpost.core.model import EndpointCounts, EndpointId, EndpointRecord
 from hookpost.core.ratelimit import RateLimit
@@ -132,6 +133,37 @@ def test_a_start_that_did_not_happen_gives_place_and_token_back() -> None:
     gate.cancel(start(gate), NOW)
     assert gate.in_flight == 0
     assert gate.admit(NOW, WALL) == Room(1)
+
+
+@given(st.lists(st.tuples(st.sampled_from([True, True, True, False, None]), st.floats(-3, 9))))
+@example([(True, 1.0), (True, 5.9), (True, 0.2), (False, 0.0), (True, 6.0), (True, -0.1)])
+def test_successes_counted_by_the_number_make_the_breaker_that_each_alone_would(
+    ended: list[tuple[bool | None, float]],
+) -> None:
+    policy = BreakerPolicy(window=60.0, min_attempts=6, consecutive_failures=3)
+    gate = a_gate(circuit_breaker=policy, concurrency=1000)
+    expected: Breaker = Closed()
+    now = NOW
+    for ok, passed in ended:
+        now += passed
+        ticket = gate.start(now, WALL)
+        if isinstance(ticket, Held):
+            break
+        expected = circuit.started(circuit.admit(expected, policy, now)[0])
+        moved = gate.finish(ticket, ok=ok, now=now)
+        before = expected
+        expected = circuit.record(before, policy, era=ticket.era, ok=ok, now=now)
+        assert moved is (type(expected) is not type(before))
+    assert gate.breaker == expected
+
+
+def test_a_key_that_was_alive_is_not_trusted_beyond_its_time() -> None:
+    old = Secret(name="old", value=KEY, not_after=WALL + 10)
+    new = Secret(name="new", value=KEY, not_before=WALL + 20, not_after=WALL + 30)
+    gate = a_gate(signing=(old, new))
+    seen = [held_by(gate, NOW, WALL + later) for later in (0, 10, 15, 20, 30, 31, 5)]
+    dead = HeldBy.NO_LIVE_KEY
+    assert seen == [None, None, dead, None, None, dead, None]
 
 
 def test_a_shorter_hold_never_shortens_a_longer_one() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from hookpost.logs import writer as writing
+from hookpost.logs.lines import journal_form
 from hookpost.logs.writer import LineHandler, LineWriter
 
 
@@ -146,15 +147,12 @@ def test_a_record_that_cannot_be_formatted_is_told_of_in_one_line() -> None:
     stream = Stalled()
     stream.resume.set()
 
-    def form(record: logging.LogRecord) -> bytes:
-        return f"{record.getMessage()} {getattr(record, 'fields', '')}\n".encode()
-
-    handler = LineHandler(stream, form)
+    handler = LineHandler(stream, journal_form())
     handler.emit(
         logging.LogRecord("aiohttp", logging.INFO, "", 0, "%d apples", ("no",), None)  # type: ignore[arg-type]
     )
     handler.close()
-    assert stream.getvalue().startswith("log.failed {'error': 'TypeError")
+    assert stream.getvalue().startswith('<3>log.failed error="TypeError')
     assert stream.getvalue().count("\n") == 1
 
 

@@ -208,6 +208,73 @@ async def test_a_stale_connection_is_tried_again_soon_and_opens_no_breaker(
     assert await bench.state() is State.DELIVERED
 
 
+async def test_a_lane_goes_on_by_itself_after_a_success_and_rests_after_a_failure(
+    bench: Bench, receiver: ScriptedReceiver
+) -> None:
+    worker = await bench.worker(an_endpoint(concurrency=1), receiver)
+    receiver.answers(OK, OK, BROKEN, OK)
+    await bench.put(worker.id, 5)
+    await worker.tick()
+    await worker.idle()
+    assert receiver.hits == 3
+    assert receiver.most_at_once == 1
+    await step(worker)
+    assert receiver.hits == 5
+
+
+async def test_a_lane_that_goes_on_attempts_nothing_that_is_too_old(
+    bench: Bench, receiver: ScriptedReceiver
+) -> None:
+    worker = await bench.worker(an_endpoint(concurrency=1), receiver)
+    receiver.hang()
+    await bench.put(worker.id, 2)
+    await worker.tick()
+    await receiver.hit(1)
+    bench.clock.advance(86400.5)
+    receiver.answer(OK)
+    await worker.idle()
+    await step(worker)
+    assert (await bench.detail(2)).view.reason is DeadReason.EXPIRED
+    assert receiver.hits == 1
+
+
+async def test_a_delivery_that_fell_due_behind_full_lanes_is_not_forgotten(
+    bench: Bench, receiver: ScriptedReceiver
+) -> None:
+    worker = await bench.worker(an_endpoint(concurrency=1), receiver)
+    worker.start()
+    receiver.hang()
+    await bench.put(worker.id, 2)
+    await receiver.hit(1)
+    receiver.answer(BROKEN)
+    await receiver.hit(2)
+    while len((await bench.detail(1)).attempts) < 1:
+        await asyncio.get_running_loop().run_in_executor(None, int)
+    receiver.answer(OK)
+    async with asyncio.timeout(10):
+        while not bench.clock._sleepers:  # until the feeder has set its alarm for the retry
+            await asyncio.get_running_loop().run_in_executor(None, int)
+    bench.clock.advance(10.5)
+    await receiver.hit(3)
+    receiver.answer(OK)
+
+
+async def test_a_counter_that_breaks_is_told_and_holds_nobody_up(
+    bench: Bench, receiver: ScriptedReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = await bench.worker(an_endpoint(), receiver)
+
+    def broken(latency: float) -> None:
+        raise KeyError(latency)
+
+    monkeypatch.setattr(bench.metrics.of["crm"], "delivered", broken)
+    await bench.put(worker.id, 2)
+    await step(worker)
+    assert [type(error) for error in bench.failures] == [KeyError, KeyError]
+    bench.failures.clear()
+    assert bench.outbox.endpoint(worker.id).counts.delivered == 2
+
+
 async def test_an_event_id_that_cannot_be_signed_dies_alone_and_visibly(
     bench: Bench, receiver: ScriptedReceiver
 ) -> None:

@@ -241,6 +241,22 @@ async def test_a_released_delivery_is_due_again_in_its_old_place(outbox: Outbox)
     assert [d.attempts for d in claimed] == [0, 0, 0, 0]
 
 
+async def test_what_is_ready_in_memory_is_claimed_at_once_and_once(reopen: Opener) -> None:
+    outbox = await reopen()
+    (crm,) = await endpoints(outbox, "crm")
+    assert list(outbox.claim_ready(crm, 5, NOW)) == []
+    await outbox.put_many([(an_event(id=f"e{n}"), [crm]) for n in range(3)])
+    assert list(outbox.claim_ready(crm, 0, NOW)) == []
+    ready = outbox.claim_ready(crm, 2, NOW)
+    assert [delivery.event.id for delivery in ready] == ["e0", "e1"]
+    assert [delivery.event.id for delivery in await outbox.claim(crm, 5, NOW)] == ["e2"]
+    assert await settle(outbox, failed(ready[0], 30.0))
+    assert list(outbox.claim_ready(crm, 5, NOW + 29)) == []
+    outbox = await reopen()
+    assert list(outbox.claim_ready(crm, 5, NOW + 31)) == []  # all of it is on disk only
+    assert len(await claim_all(outbox, crm, NOW + 31)) == 3
+
+
 async def test_releasing_twice_gives_nothing_twice(outbox: Outbox) -> None:
     (crm,) = await endpoints(outbox, "crm")
     await outbox.put(an_event(), [crm])

@@ -12,7 +12,7 @@ from hookpost.logs.lines import Form, moment, plain
 from hookpost.logs.writer import LineHandler
 
 Value = str | int | float
-LONGEST = 1024  # characters of one text that is filled in as it is
+LONGEST = 4096  # characters of all texts together that are filled in as they are
 
 _root = logging.getLogger()
 _ours = logging.getLogger("hookpost")
@@ -30,36 +30,30 @@ class CanonicalLine:
         self._level = level
         self._name = name
         self._fields = dict(fields)
-        self._texts = [place for place, kind in enumerate(fields.values()) if kind is str]
+        self._texts = tuple(place for place, kind in enumerate(fields.values()) if kind is str)
         self._form: Form | None = None
         self._pattern = ""
 
-    @property
-    def wanted(self) -> bool:
-        """Whether anybody would hear of it."""
-        return self._log.isEnabledFor(self._level)
-
     def write(self, at: float, values: tuple[Value, ...]) -> None:
         """Write it with these values, in the order of the fields; `at` is wall-clock seconds."""
+        if not self._log.isEnabledFor(self._level):
+            return
         handler = self._only_handler()
-        if handler is None:
+        if handler is None or not self._all_plain(values):
             self._record(at, values)
             return
-        for place in self._texts:
-            text = values[place]
-            if not plain(text) or len(text) > LONGEST:  # type: ignore[arg-type]
-                self._record(at, values)
-                return
         form = handler.form
-        if not isinstance(form, Form):
-            self._record(at, values)
-            return
         if form is not self._form:
             self._pattern = form.pattern(self._level, self._name, self._fields)
             self._form = form
         line = self._pattern % (moment(at), *values) if form.timed else self._pattern % values
         with handler.lock:  # type: ignore[union-attr]
             handler.put(line.encode("ascii"), self._level)
+
+    def _all_plain(self, values: tuple[Value, ...]) -> bool:
+        texts = [values[place] for place in self._texts]
+        together = "".join(texts)  # type: ignore[arg-type]
+        return plain(together) is not None and len(together) <= LONGEST and "" not in texts
 
     def _only_handler(self) -> LineHandler | None:
         """Ours, if nobody else would see the record on its way to it."""

@@ -10,6 +10,7 @@ import re
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from math import isfinite
 from typing import Any
 
@@ -30,26 +31,20 @@ _encode = json.JSONEncoder(
 ).encode
 
 
-class _Second:
-    """The text of the last second seen: most records share it with their neighbour."""
-
-    __slots__ = ("number", "text")
-
-    def __init__(self) -> None:
-        self.number = -1
-        self.text = ""
-
-
-_second = _Second()
-
-
 def moment(at: float) -> str:
     """UNIX seconds as RFC 3339 in UTC, to the millisecond."""
-    number = int(at)
-    if number != _second.number:
-        _second.text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(number))
-        _second.number = number
-    return f"{_second.text}.{int((at - number) * 1000):03d}Z"
+    return _moment(int(at * 1000))
+
+
+@lru_cache(maxsize=16)  # most records share theirs with their neighbour
+def _moment(number: int) -> str:
+    second, thousandths = divmod(number, 1000)
+    return f"{_second(second)}.{thousandths:03d}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(number: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(number))
 
 
 def escaped(text: str) -> str:

@@ -9,10 +9,12 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from hookpost.logs.lines import Form
+
 MAX_LINES = 10_000  # waiting for a stalled reader
 MAX_BYTES = 8 << 20
 GATHER = 0.02  # seconds that an unhurried line waits for company
-BATCH = 64 << 10  # bytes handed to one write
+BATCH = 256  # lines handed to one write
 
 
 class Stream(Protocol):
@@ -96,10 +98,9 @@ class LineWriter:
 
     def _drain(self) -> None:
         while self._lines:
-            batch, size = [], 0
-            while self._lines and size < BATCH:
-                batch.append(self._lines.popleft())
-                size += len(batch[-1])
+            take = self._lines.popleft
+            batch = [take() for _ in range(min(len(self._lines), BATCH))]
+            size = sum(map(len, batch))
             lost = self._dropped
             if lost > self._reported:
                 batch.append(self._report(lost - self._reported))
@@ -130,7 +131,7 @@ class LineWriter:
 class LineHandler(logging.Handler):
     """A logging handler over a LineWriter; its form can be replaced while it runs."""
 
-    def __init__(self, stream: Stream, form: Callable[[logging.LogRecord], bytes]) -> None:
+    def __init__(self, stream: Stream, form: Form) -> None:
         super().__init__()
         self.form = form
         self.stream = stream

@@ -33,7 +33,7 @@ def attempt_finished(
     outcome = attempt.outcome
     if not outcome.ok or outcome.status is None:
         _attempt_failed(endpoint, delivery, attempt, transition)
-    elif _DELIVERED.wanted:
+    else:
         number, event, seconds = attempt.number, delivery.event.id, round(attempt.duration, 6)
         _DELIVERED.write(
             at, (endpoint, delivery.id, event, number, "success", outcome.status, seconds)

@@ -74,9 +74,9 @@ class Settling:
             else:
                 why = "it was no longer ours" if answer is False else str(answer)
                 attempt_log.settlement_lost(self._name, settlement, why)
-            self._ended()
         except Exception as error:  # whoever tells us has others to tell
             self._failed(error)
+        self._ended()
 
     def _count(self, settlement: Settlement) -> None:
         transition = settlement.transition

@@ -204,6 +204,7 @@ async def test_nothing_is_claimed_while_too_many_settlements_wait(
     claimed = await outbox.claim(crm, 4, NOW)
     settled = [settle(outbox, failed(delivery, 60.0)) for delivery in claimed[:3]]
     assert await outbox.claim(crm, 1, NOW) == []
+    assert list(outbox.claim_ready(crm, 1, NOW)) == []
     await asyncio.gather(*settled)
     assert len(await outbox.claim(crm, 1, NOW)) == 1
 

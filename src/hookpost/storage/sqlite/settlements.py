@@ -33,8 +33,7 @@ def settle_all(store: Store, settlements: Sequence[Owned], tally: Tally) -> list
     """
     delivered: list[int] = []
     others: list[tuple[Any, ...]] = []
-    attempts: list[Any] = []
-    trims: list[tuple[int, int]] = []
+    attempts = _Attempts()
     latest = 0.0
     for settlement, ours in settlements:
         if not ours:
@@ -44,9 +43,7 @@ def settle_all(store: Store, settlements: Sequence[Owned], tally: Tally) -> list
         if settlement.settled_at > latest:
             latest = settlement.settled_at
         if attempt is not None:
-            attempts += _attempt_row(delivery.id, attempt.number, attempt)
-            if attempt.number > KEPT:
-                trims.append((delivery.id, attempt.number - KEPT))
+            attempts.add(delivery.id, attempt)
         if settlement.transition.state is _DELIVERED and attempt is not None:
             delivered.append(delivery.id)
             deltas = tally.endpoints.get(delivery.endpoint) or tally.endpoint(delivery.endpoint)
@@ -60,11 +57,40 @@ def settle_all(store: Store, settlements: Sequence[Owned], tally: Tally) -> list
         changed += store.run_each("settle", others)
     if changed != len(delivered) + len(others):
         raise _NotAllOurs("some deliveries were settled before")
-    store.run_chunks("put_attempt", attempts, width=9)
-    if trims:
-        store.run_each("trim_attempts", trims)
+    attempts.write(store)
     store.seen_at = max(store.seen_at, latest)
     return [ours for _, ours in settlements]
+
+
+class _Attempts:
+    """Attempts to be recorded: the many that left nothing to be told, and those that did."""
+
+    __slots__ = ("_bare", "_told", "_trims")
+
+    def __init__(self) -> None:
+        self._bare: list[Any] = []
+        self._told: list[Any] = []
+        self._trims: list[tuple[int, int]] = []
+
+    def add(self, delivery: int, attempt: Attempt) -> None:
+        """Record it under its own number."""
+        outcome, number = attempt.outcome, attempt.number
+        if outcome.answer or outcome.error or outcome.retry_after is not None:
+            self._told += _attempt_row(delivery, number, attempt)
+        else:
+            self._bare += (
+                delivery, number, attempt.started_at, attempt.duration,
+                _RESULTS[outcome.result], outcome.status,
+            )  # fmt: skip
+        if number > KEPT:
+            self._trims.append((delivery, number - KEPT))
+
+    def write(self, store: Store) -> None:
+        """Insert them."""
+        store.run_chunks("put_bare_attempt", self._bare, width=6)
+        store.run_chunks("put_attempt", self._told, width=9)
+        if self._trims:
+            store.run_each("trim_attempts", self._trims)
 
 
 def settle_one(

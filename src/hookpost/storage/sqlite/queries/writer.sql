@@ -44,6 +44,11 @@ INSERT INTO attempt (delivery, number, started_at, duration, result, status, ans
                      retry_after)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)...
 
+-- name: put_bare_attempt
+-- An attempt that left nothing to be told, as good ones do: the other columns are null.
+INSERT INTO attempt (delivery, number, started_at, duration, result, status)
+VALUES (?, ?, ?, ?, ?, ?)...
+
 -- name: trim_attempts
 -- Only the last hundred attempts are kept.
 DELETE FROM attempt WHERE delivery = ? AND number <= ?
