@@ -27,8 +27,8 @@ from hookpost.core.settle import expired, hold, settle
 from hookpost.services import attempt_log
 from hookpost.services.bell import Bell
 from hookpost.services.endpoint_row import EndpointRow
-from hookpost.services.lanes import Handed, Lanes, Line
-from hookpost.services.running import Failed, Running
+from hookpost.services.lanes import Handed, Lanes, Line, connection
+from hookpost.services.running import Failed, Quiet, Running
 from hookpost.services.settling import EndpointMetrics, Settling
 from hookpost.storage.outbox import Outbox
 from hookpost.transport import Transport
@@ -67,7 +67,8 @@ class EndpointWorker:
         self._failed = failed
         self._running = Running(failed)
         self._closing = Running(failed)
-        self._settling = Settling(outbox, metrics, endpoint.name, failed, self._quieten)
+        self._quiet = Quiet()
+        self._settling = Settling(outbox, metrics, endpoint.name, failed, self._quiet.stir)
         self._row = EndpointRow(endpoint_id, outbox, clock, self._running, self._row_written)
         self.gate = Gate(endpoint, self._row.record, clock.now())
         line = Line(transport, self._closing)
@@ -77,7 +78,6 @@ class EndpointWorker:
         self._feeder: asyncio.Task[None] | None = None
         self._held_by: HeldBy | None = None
         self._blocked = False  # whether the feeder rests because of the gate
-        self._quieter: asyncio.Future[None] | None = None
         self._stopping = False
         self._interrupted = False
 
@@ -109,7 +109,7 @@ class EndpointWorker:
         old, _, line = self._outfit
         self._metrics = metrics
         self._settling.observe(metrics, endpoint.name)
-        if _connection(endpoint) != _connection(old):
+        if connection(endpoint) != connection(old):
             line.retire()
             line = Line(transports(endpoint), self._closing)
         self._outfit = (endpoint, Letterhead(endpoint, __version__), line)
@@ -143,12 +143,12 @@ class EndpointWorker:
     async def finished(self) -> None:
         """Until no attempt is in flight."""
         while self.gate.in_flight:
-            await self._quieter_than_now()
+            await self._quiet.wait()
 
     async def idle(self) -> None:
         """Until no attempt is in flight and all that was decided is committed."""
         while self.gate.in_flight or self._settling.open or self._row.busy:
-            await self._quieter_than_now()
+            await self._quiet.wait()
 
     async def close(self, patience: float = 5.0) -> None:
         """Keep what must survive, see it committed (at most `patience` seconds), end everything."""
@@ -170,18 +170,9 @@ class EndpointWorker:
         self._outfit[2].retire()
         await self._closing.join()
 
-    async def _quieter_than_now(self) -> None:
-        if self._quieter is None or self._quieter.done():
-            self._quieter = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._quieter)
-
-    def _quieten(self) -> None:
-        if self._quieter is not None and not self._quieter.done():
-            self._quieter.set_result(None)
-
     def _row_written(self) -> None:
         self.gate.paused = self._row.paused
-        self._quieten()
+        self._quiet.stir()
 
     def _url_changed(self) -> None:
         self.gate.probe()
@@ -310,7 +301,7 @@ class EndpointWorker:
         self.gate.cancel(ticket, now)
         self._outbox.release([delivery])
         self._bell.ring()
-        self._quieten()
+        self._quiet.stir()
 
     def _conclude(
         self,
@@ -336,7 +327,7 @@ class EndpointWorker:
         if not outcome.ok:
             self._heed(delivery, outcome, endpoint, now)
             self._bell.ring()
-        self._quieten()
+        self._quiet.stir()
 
     def _heed(self, delivery: Delivery, outcome: Outcome, endpoint: Endpoint, now: float) -> None:
         """What a failure asks of the whole endpoint."""
@@ -350,15 +341,3 @@ class EndpointWorker:
             self._keep_breaker(gone=True)
             self.gate.paused = True
             attempt_log.endpoint_gone(endpoint.name, delivery)
-
-
-def _connection(endpoint: Endpoint) -> tuple[object, ...]:
-    """What a transport is made of: another value, another transport."""
-    return (
-        endpoint.url,
-        endpoint.egress,
-        endpoint.success,
-        endpoint.concurrency,
-        endpoint.timeout,
-        endpoint.keepalive,
-    )

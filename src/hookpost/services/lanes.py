@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from hookpost.core.gate import Ticket
 from hookpost.core.model import Delivery
+from hookpost.core.settings import Endpoint
 from hookpost.services.running import Running
 from hookpost.transport import Transport
 
@@ -42,6 +43,18 @@ class Line:
     def _close_if_unused(self) -> None:
         if self._retired and not self.busy:
             self._running.start(self.transport.close(), "closing a line")
+
+
+def connection(endpoint: Endpoint) -> tuple[object, ...]:
+    """What a transport is made of: another value, another transport."""
+    return (
+        endpoint.url,
+        endpoint.egress,
+        endpoint.success,
+        endpoint.concurrency,
+        endpoint.timeout,
+        endpoint.keepalive,
+    )
 
 
 class Lanes:

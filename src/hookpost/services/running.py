@@ -44,3 +44,21 @@ class Running:
         error = task.exception()
         if error is not None:
             self._failed(error)
+
+
+class Quiet:
+    """Where one waits for others to end: told of every end, woken by the next."""
+
+    def __init__(self) -> None:
+        self._next: asyncio.Future[None] | None = None
+
+    def stir(self) -> None:
+        """Something has ended: whoever waits looks again."""
+        if self._next is not None and not self._next.done():
+            self._next.set_result(None)
+
+    async def wait(self) -> None:
+        """Until something ends."""
+        if self._next is None or self._next.done():
+            self._next = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._next)
