@@ -98,7 +98,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     made = Bench(folder, outbox, clock)
     await made.begin()
     yield made
-    await outbox.close()
+    await made.outbox.close()
 
 
 async def test_a_good_file_is_stored_assigned_and_told(bench: Bench) -> None:
