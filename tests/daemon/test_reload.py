@@ -49,6 +49,7 @@ async def test_a_bad_file_changes_nothing_and_every_mistake_is_logged(
     assert (report["msg"], report["result"], report["mistakes"]) == (
         "config.rejected", "invalid", 2,
     )  # fmt: skip
+    await daemon.log("config.mistake", 2)  # they follow the line that `reload` waits for
     told = [record["mistake"] for record in daemon.logged("config.mistake")]
     assert any('did you mean "concurrency"?' in mistake for mistake in told)
     assert any('did you mean "quick"?' in mistake for mistake in told)
