@@ -9,7 +9,7 @@ import pytest
 from tests.ingest_rig import Client, Rig, WebRig, a_rig, a_snapshot, a_source, served
 from tests.ingest_rig import request as http
 
-from hookpost.web import connection, server
+from hookpost.web import bounded, connection
 
 PAID = b'{"eventType":"invoice.paid","data":{}}'
 
@@ -75,28 +75,59 @@ async def _drip(client: Client) -> None:
         await pause
 
 
-async def test_an_idle_connection_outlives_the_time_for_a_head() -> None:
-    async with served(a_rig(a_snapshot(header_timeout=0.02))) as web:
-        fresh, used = await web.connect(), await web.connect()
-        await used.ask(http())
-        other = await web.connect()
-        assert (await other.ask(b"GET")).status == 408, "the time for a head has passed"
+async def test_connections_that_say_nothing_hold_their_places_as_long_as_a_head_may_take(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "hookpost.ingest")
+    rig = a_rig(a_snapshot(header_timeout=0.1, max_connections=3))
+    async with served(rig) as web:
+        silent = [await web.connect() for _ in range(3)]
+        assert (await web.once(http())).json["code"] == "too_many_connections"
+        assert all([await client.closed() for client in silent]), "closed without a word"
+        await until(lambda: not web.listener.connections)
+        assert (await web.once(http())).status == 202
+        for client in silent:
+            await client.close()
 
-        assert (await fresh.ask(http())).status == 202
+    assert unknown(rig) == {"rate": 1}
+    told = [one for one in caplog.records if one.getMessage() == "connection.silent"]
+    assert [one.fields["after"] for one in told] == [0.1] * 3  # type: ignore[attr-defined]
+
+
+async def test_an_idle_connection_outlives_the_time_for_a_head() -> None:
+    async with served(a_rig(a_snapshot(header_timeout=0.2))) as web:
+        used = await web.connect()
+        await used.ask(http())
+        assert (await web.once(b"GET")).status == 408, "the time for a head has passed"
+
         assert (await used.ask(http())).status == 202
-        for client in (fresh, used, other):
+        await used.close()
+
+
+async def test_the_time_for_a_head_may_be_longer_than_that_for_idling(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bounded, "IDLE", 0.05)
+    async with served(a_rig(a_snapshot(header_timeout=5.0))) as web:
+        slow = await web.connect()
+        await slow.send(http()[:9])
+        idle = await web.connect()
+        await idle.ask(http())
+        assert await idle.closed(), "the time for idling has passed"
+
+        assert (await slow.ask(http()[9:])).status == 202
+        assert await slow.closed()
+        for client in (slow, idle):
             await client.close()
 
 
 async def test_an_idle_connection_is_closed_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "IDLE", 0.05)
+    monkeypatch.setattr(bounded, "IDLE", 0.05)
     async with served(a_rig()) as web:
-        fresh, used = await web.connect(), await web.connect()
+        used = await web.connect()
         await used.ask(http())
 
-        assert await fresh.closed()
         assert await used.closed()
-        await fresh.close()
         await used.close()
 
 
@@ -104,7 +135,7 @@ async def test_a_body_that_does_not_arrive_in_time_is_a_408(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(connection, "LINGER", 0.05)
-    rig = a_rig(a_snapshot(body_timeout=0.05, header_timeout=0.01))
+    rig = a_rig(a_snapshot(body_timeout=0.3, header_timeout=0.2))
     async with served(rig) as web:
         client = await web.connect()
         reply = await client.ask(http(PAID[:5], length=len(PAID)))
@@ -118,7 +149,7 @@ async def test_a_body_that_does_not_arrive_in_time_is_a_408(
 
 
 async def test_a_body_in_pieces_does_not_start_the_time_for_a_head() -> None:
-    rig = a_rig(a_snapshot(header_timeout=0.02, body_timeout=5.0))
+    rig = a_rig(a_snapshot(header_timeout=0.2, body_timeout=5.0))
     async with served(rig) as web:
         slow = await web.connect()
         await slow.send(http(PAID[:5], length=len(PAID)))
@@ -241,7 +272,7 @@ async def test_chunks_that_make_no_sense_are_a_400(caplog: pytest.LogCaptureFixt
     async with served(rig) as web:
         client = await web.connect()
         await client.send(http(b'5\r\n{"eve', ("Transfer-Encoding", "chunked")))
-        await until(lambda: web.listener.connections)
+        await until(lambda: any(one._current_request for one in web.listener.connections))
         reply = await client.ask(b"XX\r\nzz\r\n")
         assert await client.closed()
         await client.close()

@@ -1,9 +1,10 @@
 """The admin socket: the verbs of `services/verbs` over HTTP on a UNIX socket, JSON in and out.
 
 Who may open the socket may do everything here (its mode and directory say who). Every change is
-logged with the peer's uid. Errors are `{"error": …}` with 400, 404, 409 or 503.
+logged with the peer's uid. Errors are `{"error": …}` with 400, 404, 408, 409, 413 or 503.
 """
 
+import asyncio
 import json
 import logging
 import socket
@@ -20,6 +21,7 @@ from hookpost.services.verbs import BadRequest, perform
 log = logging.getLogger("hookpost.admin")
 
 MAX_BODY = 1 << 20
+BODY = 10.0  # seconds for the body of a request: its sender is on this machine, and has it whole
 Shown = Mapping[str, Any]
 Answer = Callable[[], Awaitable[Shown]]
 
@@ -28,35 +30,61 @@ def admin_app(operations: Operations, *, reload: Answer, status: Answer) -> web.
     """`GET /status`, `POST /reload` and every verb."""
     app = web.Application(client_max_size=MAX_BODY)
 
+    async def asked(request: web.Request) -> Shown:
+        match request.method, request.path:
+            case "POST", "/reload":
+                return await reload()
+            case "GET", "/status":
+                return await status()
+            case method, path:
+                return await perform(operations, method, path, await _parameters(request))
+
     async def answer(request: web.Request) -> web.Response:
         if request.method == "POST":
             fields = {"path": request.path, "uid": _peer_uid(request)}
             log.info("admin.requested", extra={"fields": fields})
         try:
-            if (request.method, request.path) == ("POST", "/reload"):
-                return _rendered(await reload())
-            if (request.method, request.path) == ("GET", "/status"):
-                return _rendered(await status())
-            parameters = await _parameters(request)
-            return _rendered(await perform(operations, request.method, request.path, parameters))
-        except BadRequest as error:
-            return _rendered({"error": str(error)}, 400)
-        except NotFound as error:
-            return _rendered({"error": str(error)}, 404)
-        except Conflict as error:
-            return _rendered({"error": str(error)}, 409)
-        except OutboxError as error:
-            return _rendered({"error": str(error)}, 503)
+            return _rendered(await asked(request))
+        except (BadRequest, NotFound, Conflict, OutboxError, _BadBody) as error:
+            return _rendered({"error": str(error)}, _status(error))
 
     app.router.add_route("*", "/{path:.*}", answer)
     return app
+
+
+class _BadBody(Exception):
+    """A body that is not taken, and the status that says so."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def _status(error: Exception) -> int:
+    match error:
+        case _BadBody(status=status):
+            return status
+        case NotFound():
+            return 404
+        case Conflict():
+            return 409
+        case OutboxError():
+            return 503
+    return 400
 
 
 async def _parameters(request: web.Request) -> Mapping[str, Any]:
     if request.method != "POST":
         return dict(request.query)
     try:
-        body = json.loads(await request.read() or b"{}")
+        async with asyncio.timeout(BODY):
+            body = json.loads(await request.read() or b"{}")
+    except TimeoutError:
+        raise _BadBody(408, f"the body did not arrive within {BODY:g} seconds") from None
+    except web.HTTPRequestEntityTooLarge:
+        raise _BadBody(413, f"the body has more than {MAX_BODY} bytes") from None
+    except web.RequestPayloadError:
+        raise _BadBody(400, "the body's framing is not valid, or it broke off") from None
     except (ValueError, RecursionError):
         raise BadRequest("the body is not JSON") from None
     if not isinstance(body, dict):

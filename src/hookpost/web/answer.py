@@ -26,14 +26,14 @@ class Answer:
         transport = connection.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client has gone")
-        keep = self.keep_alive and request.keep_alive and not connection.listener.stopping
+        keep = self.keep_alive and request.keep_alive and not connection.host.stopping
         self.keep_alive = keep = keep and request.body_ended
         if not keep:
             life = b"Connection: close\r\n\r\n"
         else:
             life = b"Connection: keep-alive\r\n\r\n" if request.old else b"\r\n"
         body = b"" if request.method == "HEAD" else self.body
-        transport.write(b"".join((self.head, connection.listener.date(), life, body)))
+        transport.write(b"".join((self.head, connection.host.date(), life, body)))
 
     async def prepare(self, request: "Request") -> None:
         """The same, as aiohttp asks for it after an upgrade was declined."""

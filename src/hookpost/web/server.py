@@ -22,15 +22,14 @@ from hookpost.core.refusals import Refused
 from hookpost.core.settings import IngestListener
 from hookpost.services.sparse_log import SparseLog
 from hookpost.web.answer import Answer
-from hookpost.web.connection import HEADER, HEADERS, LINE, Connection
+from hookpost.web.bounded import Bounded, accept
+from hookpost.web.connection import Connection
 from hookpost.web.problem import problem
 from hookpost.web.request import Request
 
 log = logging.getLogger("hookpost.ingest")
 
-IDLE = 60.0  # seconds that a connection may rest between two requests
 CUT = 0.5  # seconds that a connection which was cut off gets to end
-BACKLOG = 1024
 READ_AHEAD = 1 << 14  # bytes of a body buffered before anybody asked for it
 
 Count = Callable[[Refused], None]
@@ -49,7 +48,7 @@ class Listener:
     ) -> None:
         self.limits = limits
         self.count = count
-        self.connections: set[Connection] = set()
+        self.connections: set[Bounded] = set()
         self.stopping = False
         self.handle = handle
         self._clock = clock
@@ -61,25 +60,16 @@ class Listener:
 
     async def start(self, sock: socket.socket) -> None:
         """Accept connections from a bound stream socket; it belongs to the listener now."""
-        loop = asyncio.get_running_loop()
         self._web = web.Server(cast(Any, self.handle))
         connection = partial(
             Connection,
             self._web,
-            listener=self,
-            loop=loop,
-            keepalive_timeout=IDLE,
-            access_log=None,
-            max_line_size=LINE,
-            max_field_size=HEADER,
-            max_headers=HEADERS,
+            host=self,
+            loop=asyncio.get_running_loop(),
             read_bufsize=READ_AHEAD,
             auto_decompress=False,
         )
-        if sock.family == socket.AF_UNIX:
-            self._server = await loop.create_unix_server(connection, sock=sock, backlog=BACKLOG)
-        else:
-            self._server = await loop.create_server(connection, sock=sock, backlog=BACKLOG)
+        self._server = await accept(sock, connection)
 
     def stop_accepting(self) -> None:
         """Close the socket; connections that are there go on, and end with their answers."""
@@ -116,22 +106,44 @@ class Listener:
             self._date = (second, line)
         return line
 
-    def turn_away(self, transport: asyncio.Transport) -> None:
-        """Refuse a connection at once: there are too many, or this is the end."""
+    def admit(self, connection: Bounded, transport: asyncio.Transport) -> bool:
+        """See Host.admit. Refused are those beyond `max_connections`, and all at the end."""
         if self.stopping:
             refused = Refused("draining", "come back in a moment", 1.0)
-        else:
+        elif len(self.connections) >= self.limits().max_connections:
             refused = Refused("too_many_connections", "close idle ones, or come back", 1.0)
+        else:
+            self.connections.add(connection)
+            return True
         self.count(refused)
         transport.write(self.closing(refused))
         transport.close()
+        return False
+
+    def head_time(self) -> float:
+        """See Host.head_time."""
+        return self.limits().header_timeout
+
+    def taking_time(self) -> float:
+        """See Host.taking_time: as long as a body may take to come may an answer take to go."""
+        return self.limits().body_timeout
+
+    def late(self, *, silent: bool) -> bytes:
+        """See Host.late. Who has said nothing gets no answer: it would be taken for another's."""
+        if silent:
+            fields = {"listener": "ingest", "after": self.limits().header_timeout}
+            self._sparse.write(logging.INFO, "connection.silent", None, fields)
+            return b""
+        refused = Refused("request_timeout", "the request's head did not arrive in time")
+        self.count(refused)
+        return self.closing(refused)
 
     def closing(self, refused: Refused) -> bytes:
         """A whole answer after which the connection ends."""
         answer = problem(refused)
         return b"".join((answer.head, self.date(), b"Connection: close\r\n\r\n", answer.body))
 
-    def gone(self, connection: Connection) -> None:
+    def gone(self, connection: Bounded) -> None:
         """Told of each connection that ended."""
         self.connections.discard(connection)
         if not self.connections:
