@@ -1,6 +1,7 @@
 """How a daemon ends: in order, in a hurry, or not asked at all (P1, P2)."""
 
 import asyncio
+import os
 import random
 import shutil
 import signal
@@ -91,6 +92,39 @@ async def test_a_second_sigterm_ends_at_once(nursery: Nursery, home: Home, crm: 
     assert states(home) == {"pending": 1}
 
 
+async def test_sigquit_drains_like_sigterm(nursery: Nursery, home: Home, crm: Receiver) -> None:
+    crm.hang()
+    daemon = await nursery.start()
+    await daemon.accept({"n": 1})
+    await crm.count(1)
+    daemon.send(signal.SIGQUIT)
+    await daemon.log("daemon.stopping")
+    crm.release()
+    assert await daemon.ended() == 0
+    assert states(home) == {"delivered": 1}
+
+
+async def test_signals_that_mean_nothing_here_are_logged_and_end_nothing(
+    nursery: Nursery, crm: Receiver
+) -> None:
+    daemon = await nursery.start()
+    for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
+        daemon.send(number)
+        line = await daemon.log("signal.ignored", signal=number.name)
+        assert "HUP reloads, TERM drains" in line["instead"]
+    await daemon.accept({"n": 1})
+    await crm.count(1)
+    assert await daemon.stop() == 0
+
+
+async def test_a_stray_signal_while_it_starts_ends_nothing(nursery: Nursery) -> None:
+    daemon = nursery.launch()
+    harmless(daemon.process.pid, signal.SIGUSR1)
+    daemon.send(signal.SIGUSR1)
+    await daemon.log("daemon.ready")
+    assert await daemon.stop() == 0
+
+
 async def test_sigterm_while_it_starts_ends_in_order_too(nursery: Nursery, home: Home) -> None:
     daemon = nursery.launch()
     taken_over(daemon.process.pid, signal.SIGTERM)
@@ -166,6 +200,16 @@ def rows(home: Home, query: str) -> list[tuple[object, ...]]:
         shutil.copytree(home.database.parent, copy, dirs_exist_ok=True)
         with closing(sqlite3.connect(Path(copy) / home.database.name)) as connection:
             return connection.execute(query).fetchall()
+
+
+def harmless(pid: int, number: signal.Signals) -> None:
+    """Wait until a signal is ignored or caught; before, it ends any program."""
+    while True:
+        status = Path(f"/proc/{pid}/status").read_text().splitlines()
+        masks = [line.split()[1] for line in status if line.startswith(("SigIgn", "SigCgt"))]
+        if any(int(mask, 16) & 1 << (number - 1) for mask in masks):
+            return
+        os.sched_yield()
 
 
 STATES = {0: "pending", 1: "delivered", 2: "dead", 3: "cancelled"}

@@ -43,6 +43,9 @@ def main(arguments: Sequence[str], *, hangup_was_asked: Callable[[], bool]) -> i
 def _run(args: argparse.Namespace, hangup_was_asked: Callable[[], bool]) -> int:
     match args.command:
         case "run":
+            from hookpost.daemon.signals import ignore_strays
+
+            ignore_strays()
             from hookpost.daemon.options import Options
             from hookpost.daemon.run import run
 
