@@ -136,9 +136,14 @@ async def test_a_file_at_its_limit_closes_ingest() -> None:
 async def test_what_was_purged_is_counted_by_state_and_cause() -> None:
     rig = Rig()
     deliveries = {(State.DELIVERED, "age"): 3, (State.DEAD, "size"): 2}
-    rig.shelf.purges = [Purged(deliveries=deliveries, events=4, more=True)]
+    rig.shelf.purges = [Purged(deliveries=deliveries, events={"age": 4, "size": 1}, more=True)]
     assert await rig.janitor.purge_step() is True
-    assert rig.counts.rows == {("delivered", "age"): 3, ("dead", "size"): 2, ("event", "age"): 4}
+    assert rig.counts.rows == {
+        ("delivered", "age"): 3,
+        ("dead", "size"): 2,
+        ("event", "age"): 4,
+        ("event", "size"): 1,
+    }
     assert await rig.janitor.purge_step() is False
 
 

@@ -67,8 +67,8 @@ async def test_an_event_without_endpoints_is_stored_and_purged_like_a_delivered_
 ) -> None:
     assert await outbox.put(an_event(), []) == Stored("evt_1", 1, 0)
     limits = RetentionLimits(delivered=60, dead=1e9, cancelled=1e9, parked=1e9, max_size=1 << 40)
-    assert (await outbox.purge(limits, NOW + 59)).events == 0
-    assert (await outbox.purge(limits, NOW + 61)).events == 1
+    assert (await outbox.purge(limits, NOW + 59)).events == {}
+    assert (await outbox.purge(limits, NOW + 61)).events == {"age": 1}
 
 
 async def test_a_delivery_beyond_max_pending_is_dead_overflow_and_others_are_not_touched(
@@ -195,7 +195,7 @@ async def test_an_expired_identity_counts_as_absent_and_begins_a_new_window(
 async def test_an_identity_outlives_its_purged_event(outbox: Outbox) -> None:
     await outbox.put(keyed("k"), [])
     limits = RetentionLimits(delivered=1, dead=1, cancelled=1, parked=1, max_size=1 << 40)
-    assert (await outbox.purge(limits, NOW + 30)).events == 1
+    assert (await outbox.purge(limits, NOW + 30)).events == {"age": 1}
     assert isinstance(await outbox.put(keyed("k", accepted_at=NOW + 30), []), Duplicate)
     await outbox.purge(limits, NOW + 61)
     assert isinstance(await outbox.put(keyed("k", accepted_at=NOW + 31), []), Stored)
@@ -652,7 +652,7 @@ async def test_parked_deliveries_can_be_moved_to_another_endpoint(outbox: Outbox
     assert [d.event.id for d in moved] == ["e0", "e1", "e2"]
     await asyncio.gather(*(settle(outbox, delivered(d, NOW + 3)) for d in moved))
     limits = RetentionLimits(delivered=1, dead=1, cancelled=1, parked=1, max_size=1 << 40)
-    assert (await outbox.purge(limits, NOW + 10)).events == 3
+    assert (await outbox.purge(limits, NOW + 10)).events == {"age": 3}
 
 
 async def test_what_is_in_flight_is_left_alone_by_every_verb(outbox: Outbox) -> None:
@@ -717,7 +717,8 @@ async def test_on_remove_is_carried_out_in_steps_sparing_what_is_in_flight(
     await outbox.apply_endpoints([], NOW)
     first = await outbox.purge(FOREVER, NOW)
     done = first.expired if on_remove is OnRemove.DEAD else first.cancelled
-    assert (done, first.more) == ({"crm": 500}, True)
+    assert 0 < done["crm"] < 700
+    assert first.more
     await purge_all(outbox, FOREVER, NOW)
     assert await outbox.count(Selection(states=frozenset({state}))) == 700
     assert await settle(outbox, delivered(flying))
@@ -746,7 +747,7 @@ async def test_retention_by_age_deletes_only_what_is_finished_and_old(outbox: Ou
     limits = RetentionLimits(delivered=10, dead=20, cancelled=10, parked=1, max_size=1 << 40)
     purged = await outbox.purge(limits, NOW + 11)
     assert purged.deliveries == {(State.DELIVERED, "age"): 1}
-    assert purged.events == 0  # ci is still owed it
+    assert purged.events == {}  # ci is still owed it
     assert {d.event.id for d in await claim_all(outbox, ci, NOW)} == {"both", "waits"}
     for each in await outbox.deliveries(ALL):
         assert each.state is State.IN_FLIGHT
@@ -776,9 +777,12 @@ async def test_retention_by_size_takes_the_oldest_finished_and_shrinks_the_file(
             await settle(outbox, delivered(delivery, NOW + number))
     limits = RetentionLimits(delivered=1e9, dead=1e9, cancelled=1e9, parked=1e9, max_size=3_000_000)
     purged = await outbox.purge(limits, NOW + 100)
-    assert purged.deliveries == {(State.DELIVERED, "size"): 30}
+    assert list(purged.deliveries) == [(State.DELIVERED, "size")]
+    assert list(purged.events) == ["size"]
     await purge_all(outbox, limits, NOW + 100)
-    assert await outbox.count(ALL) == 10
+    left = [view.event_id for view in await outbox.deliveries(ALL)]
+    assert left == [f"e{number}" for number in reversed(range(40 - len(left), 40))]
+    assert 23 <= len(left) <= 27  # nine tenths of max_size
     await outbox.close()
     assert outbox.sizes().database < 3_000_000
 

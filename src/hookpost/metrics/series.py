@@ -36,8 +36,7 @@ BREAKER_STATES = ("closed", "open", "half_open")
 STORAGE_OPERATIONS = ("commit", "refill", "purge")
 OUTCOMES = ("delivered", "dead", "cancelled")
 PURGES = (  # what, why
-    *((state, cause) for state in OUTCOMES for cause in ("age", "size")),
-    ("event", "age"),
+    *((kind, cause) for kind in (*OUTCOMES, "event") for cause in ("age", "size")),
 )
 RELOADS = ("applied", "unchanged", "invalid", "restart_required", "error")
 

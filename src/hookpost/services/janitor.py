@@ -51,6 +51,7 @@ def retention_limits(config: Config) -> RetentionLimits:
         cancelled=keep.cancelled,
         parked=keep.parked,
         max_size=keep.max_size,
+        min_free=config.storage.min_free,
     )
 
 
@@ -134,8 +135,8 @@ class Janitor:
     def _count(self, purged: Purged) -> None:
         for (state, cause), number in purged.deliveries.items():
             self._observer.purged(state.value, cause, number)
-        if purged.events:
-            self._observer.purged("event", "age", purged.events)
+        for cause, number in purged.events.items():
+            self._observer.purged("event", cause, number)
         for endpoint, number in purged.expired.items():
             self._observer.endpoint(endpoint).dead(DeadReason.REMOVED, number)
             fields = {"endpoint": endpoint, "count": number, "reason": "removed"}

@@ -39,26 +39,30 @@ class EndpointSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionLimits:
-    """Seconds that finished and parked deliveries are kept; bytes the whole file may take."""
+    """Seconds that finished and parked deliveries are kept; bytes the whole file may take.
+
+    With less than `min_free` bytes of disk, room inside the file is given back to the disk.
+    """
 
     delivered: float
     dead: float
     cancelled: float
     parked: float
     max_size: int
+    min_free: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purged:
     """What one housekeeping step did; `more` asks for another step soon.
 
-    `deliveries` maps (state, cause) to rows deleted, cause is "age" or "size"; `expired` maps an
-    endpoint's name to parked deliveries that became dead `removed`; `cancelled` likewise for
-    endpoints removed with on_remove: cancel.
+    `deliveries` maps (state, cause) to rows deleted, `events` a cause; it is "age" or "size".
+    `expired` maps an endpoint's name to parked deliveries that became dead `removed`;
+    `cancelled` likewise for endpoints removed with on_remove: cancel.
     """
 
     deliveries: Mapping[tuple[State, str], int] = field(default_factory=dict)
-    events: int = 0
+    events: Mapping[str, int] = field(default_factory=dict)
     expired: Mapping[str, int] = field(default_factory=dict)
     cancelled: Mapping[str, int] = field(default_factory=dict)
     more: bool = False
@@ -66,11 +70,15 @@ class Purged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageSizes:
-    """Bytes on disk: the database file, its write-ahead log, and what the file system has free."""
+    """Bytes on disk: the database file, its write-ahead log, and what the file system has free.
+
+    `short` while no event is taken because the disk is full.
+    """
 
     database: int
     wal: int
     free: int
+    short: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ def test_the_next_due_time_is_one_look_up(opened: Store) -> None:
         ("finished_before", "USING INDEX delivery_finished (state=? AND settled_at<?)"),
         ("oldest_finished", "USING COVERING INDEX delivery_finished (state=?)"),
         ("oldest_unrouted", "SCAN event USING INDEX event_unrouted"),
-        ("delete_unrouted", "USING INDEX event_unrouted (accepted_at<?)"),
+        ("unrouted_before", "USING INDEX event_unrouted (accepted_at<?)"),
         ("delete_identities", "USING COVERING INDEX dedup_expires (expires_at<?)"),
         ("sweep_candidates", "INDEX delivery_due (endpoint=?)"),
     ],

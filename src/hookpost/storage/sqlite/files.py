@@ -9,7 +9,7 @@ from pathlib import Path
 from hookpost.core.errors import AlreadyLocked, StorageUnavailable
 
 BALLAST = 16 << 20  # bytes given up when the disk is full, so that purging can still write
-_SPARE = 4 * BALLAST  # free bytes at which the ballast is laid down again
+_SPARE = 2 * BALLAST  # free bytes at which the ballast is laid down again
 
 _NETWORK = re.compile(
     r"9p|afs|ceph|cifs|coda|gfs2|glusterfs|lustre|ncpfs|nfs4?|ocfs2|smb3|smbfs"
@@ -67,6 +67,12 @@ def file_system(path: Path, mountinfo: str) -> str:
     return kind
 
 
+def free_bytes(folder: Path) -> int:
+    """Bytes of its file system that this process may still fill."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
+
+
 class Lock:
     """An exclusive lock on `<path>.lock`, held as long as the process or until `release`."""
 
@@ -107,8 +113,7 @@ class Ballast:
         """Make it where it is missing and the disk has room to spare; True: it is there."""
         if self._path.exists():
             return True
-        disk = os.statvfs(self._path.parent)
-        if disk.f_bavail * disk.f_frsize < _SPARE:
+        if free_bytes(self._path.parent) < _SPARE:
             return False
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:

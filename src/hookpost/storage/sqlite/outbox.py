@@ -1,7 +1,6 @@
 """The Outbox on one SQLite file: the parts put together, the protocol's names given to them."""
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -37,7 +36,7 @@ from hookpost.storage.sqlite import endpoints as rows
 from hookpost.storage.sqlite import retention, verbs
 from hookpost.storage.sqlite.books import Book
 from hookpost.storage.sqlite.claims import Claims
-from hookpost.storage.sqlite.files import Lock, prepare
+from hookpost.storage.sqlite.files import Lock, free_bytes, prepare
 from hookpost.storage.sqlite.group import GroupCommit
 from hookpost.storage.sqlite.people import People
 from hookpost.storage.sqlite.reader import Reader
@@ -78,6 +77,7 @@ class SqliteOutbox:
         self._names: dict[str, EndpointId] = {}
         self._sources: dict[str, SourceRecord] = {}
         self._was_swamped = False
+        self._short = False
         self._closing = False
         self.observer: Observer | None = None
 
@@ -167,7 +167,7 @@ class SqliteOutbox:
 
     def _committed(self, done: Done, settlements: Sequence[Owned]) -> None:
         """What a transaction changed, told to memory before anybody is answered."""
-        tally = done.tally
+        tally, self._short = done.tally, done.short
         for endpoint, deltas in tally.endpoints.items():
             if endpoint in self._books:
                 self._books[endpoint].count(deltas)
@@ -317,7 +317,7 @@ class SqliteOutbox:
     async def purge(self, limits: RetentionLimits, now: float) -> Purged:
         """See Outbox.purge."""
         started = self._clock.monotonic()
-        step = partial(retention.purge, limits=limits, now=now)
+        step = partial(retention.purge, limits=limits, now=now, monotonic=self._clock.monotonic)
         purged: Purged = await self._group.command(
             lambda store, in_flight, tally: step(store, in_flight=in_flight, tally=tally)
         )
@@ -330,11 +330,11 @@ class SqliteOutbox:
 
     def sizes(self) -> StorageSizes:
         """See Outbox.sizes."""
-        disk = os.statvfs(self._path.parent)
         return StorageSizes(
             database=_size(self._path),
             wal=_size(self._path.with_name(self._path.name + "-wal")),
-            free=disk.f_bavail * disk.f_frsize,
+            free=free_bytes(self._path.parent),
+            short=self._short,
         )
 
     async def close(self) -> None:

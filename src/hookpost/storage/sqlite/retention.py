@@ -1,20 +1,31 @@
-"""One small step of housekeeping, inside the writer's transaction: a few milliseconds at most."""
+"""One small step of housekeeping, inside the writer's transaction: a few milliseconds at most.
 
-from collections.abc import Sequence
+Rows go in small pieces, and the clock is asked between them: what a row costs depends on its body
+(a page is looked at for each 4 KiB of it) and on the disk.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from hookpost.core.model import DeadReason, OnRemove, State
 from hookpost.storage.outbox import Purged, RetentionLimits
 from hookpost.storage.sqlite.books import CANCELLED, DEAD, DEAD_LETTERS, PENDING, Book, Tally
+from hookpost.storage.sqlite.room import RESERVE
 from hookpost.storage.sqlite.settlements import STATES
 from hookpost.storage.sqlite.store import Store
 
-ROWS = 500  # deliveries, and identities, that one step may take
+ROWS = 500  # deliveries, or events that nobody was owed, that one step may take
+BYTES = 4 << 20  # of their bodies
+SECONDS = 0.004  # after which a step begins no further piece
+QUIET_SECONDS = 0.01  # the same while nobody waits for the transaction
+SWEPT = 200  # deliveries of one removed endpoint that one step may end
+PIECE = 50  # rows between two looks at the clock
 PAGES = 256  # that one step may give back to the file system
 AIM = 0.9  # of max_size, where shrinking ends
 _IDLE_SHARE = 8  # free pages beyond this share of the file are given back
 _IDLE_PAGES = 1024
+_FEW_PAGES = 16  # given back between two looks at the clock
+_HYSTERESIS = 1.25  # of min_free: pages are given back until ingest surely opens again
 
 _FINISHED = (State.DELIVERED, State.DEAD, State.CANCELLED)
 
@@ -23,12 +34,41 @@ _FINISHED = (State.DELIVERED, State.DEAD, State.CANCELLED)
 class _Step:
     """What is done so far, and what may still be."""
 
+    monotonic: Callable[[], float]
+    seconds: float
+    until: float
     rows: int = ROWS
+    bytes: int = BYTES
+    pages: int = PAGES
     more: bool = False
     deliveries: dict[tuple[State, str], int] = field(default_factory=dict)
-    events: int = 0
+    events: dict[str, int] = field(default_factory=dict)
     expired: dict[str, int] = field(default_factory=dict)
     cancelled: dict[str, int] = field(default_factory=dict)
+
+    def spent(self) -> bool:
+        """Whether this step has had its share; what is left waits for another."""
+        if self.rows > 0 and self.bytes > 0 and self.monotonic() < self.until:
+            return False
+        self.more = True
+        return True
+
+    def portion(self, sizes: Sequence[int], most: int) -> int:
+        """How many rows of these sizes may go now, for `most` bytes: one at least."""
+        count, left = 0, min(most, self.bytes)
+        for size in sizes:
+            if count and (size > left or left <= 0):
+                break
+            count += 1
+            left -= size
+            self.bytes -= size
+        self.rows -= count
+        return count
+
+    def gone(self, events: int, cause: str) -> None:
+        """Count events that were deleted."""
+        if events:
+            self.events[cause] = self.events.get(cause, 0) + events
 
     def purged(self) -> Purged:
         return Purged(
@@ -41,10 +81,19 @@ class _Step:
 
 
 def purge(
-    store: Store, limits: RetentionLimits, now: float, in_flight: frozenset[int], tally: Tally
+    store: Store,
+    limits: RetentionLimits,
+    now: float,
+    in_flight: frozenset[int],
+    tally: Tally,
+    *,
+    monotonic: Callable[[], float],
 ) -> Purged:
     """Sweep removed endpoints, then delete what is too old, then what is too much."""
-    step = _Step()
+    seconds = QUIET_SECONDS if store.quiet else SECONDS
+    step = _Step(monotonic, seconds, monotonic() + seconds)
+    if store.room.short and store.room.free() < RESERVE:  # a small step fits where no other does
+        step.rows, step.pages = PIECE, 2 * _FEW_PAGES
     for book in store.books.values():
         _sweep(store, book, limits.parked, now, in_flight, tally, step)
     ages = {
@@ -53,13 +102,14 @@ def purge(
         State.CANCELLED: limits.cancelled,
     }
     for state, age in ages.items():
-        _delete_finished(store, state, now - age, "age", tally, step)
-    _delete_unrouted(store, now - limits.delivered, step)
-    if store.run("delete_identities", (now, ROWS), "retention").rowcount >= ROWS:
-        step.more = True
+        while not step.spent() and _delete_finished(store, state, now - age, "age", tally, step):
+            pass
+    while not step.spent() and _delete_unrouted(store, now - limits.delivered, "age", step):
+        pass
+    while not step.spent() and _forget_identities(store, now):
+        pass
     _shrink(store, limits.max_size, now, tally, step)
-    _give_back_pages(store, limits.max_size, step)
-    store.ballast.lay()
+    _give_back_pages(store, limits, step)
     return step.purged()
 
 
@@ -78,14 +128,17 @@ def _sweep(
     after claims have ended there.
     """
     record = book.record
-    if record.removed_at is None or book.counts[PENDING] == 0 or step.rows <= 0:
+    if record.removed_at is None or book.counts[PENDING] == 0:
         return
     if record.on_remove is OnRemove.PARK and record.removed_at + parked > now:
         return
+    if step.spent():
+        return
     cancel = record.on_remove is OnRemove.CANCEL
-    wanted = (record.id, step.rows + len(in_flight))
+    most = min(SWEPT, step.rows)
+    wanted = (record.id, most + len(in_flight))
     found = [row[0] for row in store.run("sweep_candidates", wanted, "retention")]
-    numbers = [number for number in found if number not in in_flight][: step.rows]
+    numbers = [number for number in found if number not in in_flight][:most]
     state = STATES[State.CANCELLED if cancel else State.DEAD]
     reason = None if cancel else DeadReason.REMOVED.value
     count = store.run_chunks("sweep", numbers, before=(state, reason, now), file="retention")
@@ -101,7 +154,7 @@ def _sweep(
         deltas[DEAD_LETTERS] += count
         step.expired[record.name] = count
     step.rows -= count
-    step.more = step.more or step.rows <= 0
+    step.more = step.more or count == most
 
 
 def delete(store: Store, rows: Sequence[tuple[int, int, int]], state: State, tally: Tally) -> int:
@@ -120,40 +173,69 @@ def delete(store: Store, rows: Sequence[tuple[int, int, int]], state: State, tal
 
 
 def _delete_finished(
-    store: Store, state: State, before: float, cause: str, tally: Tally, step: _Step
-) -> None:
-    if step.rows <= 0:
-        return
-    wanted = (STATES[state], before, step.rows)
-    rows = store.run("finished_before", wanted, "retention").fetchall()
-    if not rows:
-        return
-    step.events += delete(store, rows, state, tally)
+    store: Store,
+    state: State,
+    before: float,
+    cause: str,
+    tally: Tally,
+    step: _Step,
+    most: int = BYTES,
+) -> bool:
+    """Delete one piece; False: there was nothing."""
+    wanted = (STATES[state], before, min(PIECE, step.rows))
+    found = store.run("finished_before", wanted, "retention").fetchall()
+    if not found:
+        return False
+    rows = [row[:3] for row in found[: step.portion([row[3] for row in found], most)]]
+    step.gone(delete(store, rows, state, tally), cause)
     key = (state, cause)
     step.deliveries[key] = step.deliveries.get(key, 0) + len(rows)
-    step.rows -= len(rows)
-    step.more = step.more or step.rows <= 0
+    return True
 
 
-def _delete_unrouted(store: Store, before: float, step: _Step) -> None:
-    if step.rows <= 0:
-        return
-    count = store.run("delete_unrouted", (before, step.rows), "retention").rowcount
-    step.events += count
-    step.rows -= count
-    step.more = step.more or step.rows <= 0
+def _delete_unrouted(
+    store: Store, before: float, cause: str, step: _Step, most: int = BYTES
+) -> bool:
+    """Delete one piece; False: there was nothing."""
+    wanted = (before, min(PIECE, step.rows))
+    found = store.run("unrouted_before", wanted, "retention").fetchall()
+    if not found:
+        return False
+    numbers = [row[0] for row in found[: step.portion([row[1] for row in found], most)]]
+    store.run_chunks("delete_events", numbers, file="retention")
+    step.gone(len(numbers), cause)
+    return True
+
+
+def _forget_identities(store: Store, now: float) -> bool:
+    """Delete one piece; False: there was nothing."""
+    return store.run("delete_identities", (now, PIECE), "retention").rowcount > 0
 
 
 def _shrink(store: Store, max_size: int, now: float, tally: Tally, step: _Step) -> None:
     """Beyond max_size the oldest finished go first, until a tenth is free again."""
-    size, free = _pages(store)
-    if size > max_size:
-        store.shrinking = True
-    if not store.shrinking:
-        return
-    if size - free <= max_size * AIM:
-        store.shrinking = False
-        return
+    while True:
+        size, free = _pages(store)
+        if size > max_size:
+            store.shrinking = True
+        if size - free <= max_size * AIM:
+            store.shrinking = False
+        if not store.shrinking or step.spent():
+            return
+        oldest = _oldest(store)
+        if oldest is None:
+            return  # all that is left is owed: only deliveries can make room
+        most = size - free - int(max_size * AIM)
+        if oldest[1] is None:
+            gone = _delete_unrouted(store, now, "size", step, most)
+        else:
+            gone = _delete_finished(store, oldest[1], now, "size", tally, step, most)
+        if not gone:
+            return  # it was finished by a clock that has been set back since
+
+
+def _oldest(store: Store) -> tuple[float, State | None] | None:
+    """When the row that may go first was finished, and its state; None: of an unrouted event."""
     heads: list[tuple[float, State | None]] = []
     for state in _FINISHED:
         row = store.run("oldest_finished", (STATES[state],), "retention").fetchone()
@@ -162,33 +244,30 @@ def _shrink(store: Store, max_size: int, now: float, tally: Tally, step: _Step) 
     row = store.run("oldest_unrouted", (), "retention").fetchone()
     if row is not None:
         heads.append((row[0], None))
-    if not heads:
-        return  # all that is left is owed: only deliveries can make room
-    oldest = min(heads, key=lambda head: head[0])[1]
-    if oldest is None:
-        _delete_unrouted(store, now, step)
-    else:
-        _delete_finished(store, oldest, now, "size", tally, step)
-    step.more = True
+    return min(heads, key=lambda head: head[0], default=None)
 
 
-def _give_back_pages(store: Store, max_size: int, step: _Step) -> None:
-    """Free pages are kept for reuse, unless they are many or the file is too large."""
+def _give_back_pages(store: Store, limits: RetentionLimits, step: _Step) -> None:
+    """Free pages are kept for reuse, unless they are many, or the file or the disk too full.
+
+    They go in a time of their own, so that deleting never leaves them none.
+    """
     size, free = _pages(store)
-    page = _number(store, "page_size")
+    page = store.pragma("page_size")
     spare = max(size // _IDLE_SHARE, _IDLE_PAGES * page)
-    if not free or (free <= spare and size <= max_size * AIM):
+    cramped = store.room.short or store.room.free() < limits.min_free * _HYSTERESIS
+    pressed = cramped or size > limits.max_size * AIM
+    if not free or (free <= spare and not pressed):
         return
-    store.connection.execute(f"PRAGMA incremental_vacuum({PAGES})").fetchall()
-    step.more = step.more or free > PAGES * page
+    given, until = 0, step.monotonic() + step.seconds / 2
+    while given < min(step.pages, free // page) and (not given or step.monotonic() < until):
+        for _ in range(_FEW_PAGES):  # sqlite3 steps a pragma once: more would still free one
+            store.connection.execute("PRAGMA incremental_vacuum(1)").fetchall()
+        given += _FEW_PAGES
+    step.more = step.more or free > given * page
 
 
 def _pages(store: Store) -> tuple[int, int]:
     """Bytes of the file, and bytes of its free pages."""
-    page = _number(store, "page_size")
-    return _number(store, "page_count") * page, _number(store, "freelist_count") * page
-
-
-def _number(store: Store, pragma: str) -> int:
-    row: tuple[Any, ...] = store.connection.execute(f"PRAGMA {pragma}").fetchone()
-    return int(row[0])
+    page = store.pragma("page_size")
+    return store.pragma("page_count") * page, store.pragma("freelist_count") * page

@@ -1,6 +1,5 @@
 """The one writing connection: opened, checked, migrated; it lives on the writer's thread."""
 
-import os
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,9 @@ from hookpost.core.errors import StorageCorrupt, StorageFull
 from hookpost.core.model import SourceRecord
 from hookpost.storage.sqlite import sql
 from hookpost.storage.sqlite.books import Book, Tally, book_of
-from hookpost.storage.sqlite.files import Ballast
+from hookpost.storage.sqlite.faults import Fault, fault
+from hookpost.storage.sqlite.files import Ballast, free_bytes
+from hookpost.storage.sqlite.room import Room
 
 APPLICATION_ID = 0x484B5054  # "HKPT"
 SYNCHRONOUS = {"full": 2, "extra": 3}
@@ -21,6 +22,7 @@ _PRAGMAS: Mapping[str, int] = {
     "foreign_keys": 1,
     "trusted_schema": 0,
     "cell_size_check": 1,
+    "secure_delete": 0,  # where it is on, deleting a body writes as much as storing it did
     "mmap_size": 0,
     "temp_store": 2,
     "cache_size": -16384,
@@ -41,16 +43,30 @@ class Store:
         self.connection = connection
         self.path = path
         self.books = books
-        self.ballast = Ballast(path)
+        self.room = Room(connection, path)
         self.sequence = 0
         self.delivery = 0
         self.seen_at = 0.0
         self.shrinking = False  # retention by size has begun and not yet reached its aim
+        self.quiet = False  # nobody waits for the running transaction but those of its steps
+        self._marked = (0, 0, 0.0)
         self._written = sql.statements("writer")
 
     @classmethod
     def open(cls, path: Path, *, synchronous: str, now: float) -> "Store":
-        """Open and migrate. Raises StorageCorrupt, StorageFull or sqlite3.Error."""
+        """Open and migrate. Raises StorageCorrupt, StorageFull or sqlite3.Error.
+
+        On a full disk the ballast is given up for it.
+        """
+        try:
+            return cls._opened(path, synchronous, now)
+        except sqlite3.Error as error:
+            if fault(error) is not Fault.FULL or not Ballast(path).release():
+                raise
+        return cls._opened(path, synchronous, now)
+
+    @classmethod
+    def _opened(cls, path: Path, synchronous: str, now: float) -> "Store":
         connection = connect(path)
         try:
             try:
@@ -76,7 +92,7 @@ class Store:
             store.run("set_back", {"now": now, "seconds": back})
             store.run("forget_seen", (now,))
             store.seen_at = now
-        store.ballast.lay()
+        store.room.settle_in()
         return store
 
     def read_books(self) -> list[Book]:
@@ -127,6 +143,11 @@ class Store:
         for rows, part in sql.chunks(values):
             yield from self.connection.execute(sql.repeated(file, name, rows), part)
 
+    def pragma(self, name: str) -> int:
+        """A number that SQLite tells of the file."""
+        row: tuple[Any, ...] = self.connection.execute(f"PRAGMA {name}").fetchone()
+        return int(row[0])
+
     # -- transactions ------------------------------------------------------------------------
 
     def begin(self) -> None:
@@ -141,8 +162,11 @@ class Store:
                     self.run("count_endpoint", (*deltas, number))
         if tally.sources:
             self.run_each("count_source", [(name, *sums) for name, sums in tally.sources.items()])
-        self.run("mark", (self.sequence, self.delivery, self.seen_at))
+        mark = self.sequence, self.delivery, self.seen_at
+        if mark != self._marked:  # housekeeping that found nothing to do leaves no log behind
+            self.run("mark", mark)
         self.connection.execute("COMMIT")
+        self._marked = mark
 
     def rollback(self) -> None:
         """Undo; SQLite may have done so by itself."""
@@ -220,8 +244,7 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
 
 def require_room(path: Path) -> None:
     """Raise StorageFull where less than twice the file's size is free."""
-    disk = os.statvfs(path.parent)
-    free, needed = disk.f_bavail * disk.f_frsize, 2 * path.stat().st_size
+    free, needed = free_bytes(path.parent), 2 * path.stat().st_size
     if free < needed:
         raise StorageFull(
             f"{path}: {free} bytes are free, bringing the schema up to date may take {needed};"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from hookpost.core.errors import GatewayError, StorageUnavailable
+from hookpost.core.errors import GatewayError, StorageFull, StorageUnavailable
 from hookpost.core.model import PutAnswer
 from hookpost.storage.sqlite.books import Tally
 from hookpost.storage.sqlite.faults import Fault, fault, translated
@@ -33,7 +33,8 @@ class Done:
     """What came of a batch, each list in the batch's order.
 
     A settlement that answers None was not stored and must be handed in again. `failed` says that
-    the outbox must never be used again, `full` that the disk refused something.
+    the outbox must never be used again, `full` that something found no room on the disk, `short`
+    that events find none until some is made.
     """
 
     puts: Sequence[PutAnswer | GatewayError] = ()
@@ -43,11 +44,34 @@ class Done:
     tally: Tally = field(default_factory=Tally)
     failed: StorageUnavailable | None = None
     full: bool = False
+    short: bool = False
     seconds: float = 0.0
 
 
 def transact(store: Store, batch: Batch) -> Done:
     """Carry out a batch; never raises."""
+    store.quiet = not (batch.entries or batch.groups or batch.settlements)
+    try:
+        done = _admitted(store, batch)
+    except Exception as error:  # making room found the disk broken
+        return _fatal(batch, error)
+    if store.room.short and done.failed is None:
+        try:
+            store.room.regain()
+        except Exception as error:  # of what is committed nothing is taken back
+            done.failed = _beyond_repair(error)
+    done.short = store.room.short
+    return done
+
+
+def _admitted(store: Store, batch: Batch) -> Done:
+    """Puts only while the disk has room beside the ballast; the rest while it has any."""
+    refusal: Exception | None = None
+    if batch.entries or batch.groups:
+        bodies = [len(entry[0].body) for group in (batch.entries, *batch.groups) for entry in group]
+        refusal = store.room.refusal(sum(bodies), len(bodies))
+    if refusal is not None or store.room.short:
+        return _without_puts(store, batch, refusal)
     try:
         return _together(store, batch)
     except Exception as error:
@@ -82,6 +106,7 @@ def _apart(store: Store, batch: Batch, error: Exception) -> Done:
     """After an error: blame the right one, and store what can be stored."""
     match fault(error):
         case Fault.FULL:
+            store.room.make()
             return _without_puts(store, batch, error)
         case Fault.BUSY:
             return _refused(batch, error)
@@ -156,26 +181,51 @@ def _alone(store: Store, tally: Tally, what: str, write: Callable[[Tally], Any])
     return answer
 
 
-def _without_puts(store: Store, batch: Batch, error: Exception) -> Done:
-    """No room: events are refused; the rest may use the ballast."""
-    rest = replace(batch, entries=(), groups=())
-    done = _refused(rest, error)
-    if rest.settlements or rest.steps:
-        for last in (False, True):
-            try:
-                done = _together(store, rest)
-            except Exception as second:
-                if fault(second) is Fault.FULL:
-                    done = _refused(rest, second)
-                    if last or not store.ballast.release():
-                        break
-                    continue
-                done = _apart(store, rest, second)
-            break
-    done.puts = [translated(error, f"event {event.id!r}") for event, _ in batch.entries]
-    done.groups = [translated(error, "the batch") for _ in batch.groups]
-    done.full = True
+def _without_puts(store: Store, batch: Batch, error: Exception | None) -> Done:
+    """No room: events are refused with `error`; the rest may use what the ballast left."""
+    done = Done()
+    if batch.settlements or batch.steps:
+        done = _sparing(store, replace(batch, entries=(), groups=()))
+    if error is not None:
+        done.puts = [translated(error, f"event {event.id!r}") for event, _ in batch.entries]
+        done.groups = [translated(error, "the batch") for _ in batch.groups]
+        done.full = True
     return done
+
+
+def _sparing(store: Store, rest: Batch) -> Done:
+    """Settlements first in line; each part in a transaction of its own where not both fit."""
+    if store.room.spares_settlements():
+        done = _or_refused(store, rest)
+        if not done.full:
+            return done
+        store.room.make()
+        settled = _or_refused(store, replace(rest, steps=()))
+    else:
+        none = StorageFull("the room that is left is kept for retention")
+        settled = _refused(replace(rest, steps=()), none)
+        settled.full = True
+    steps = replace(rest, settlements=())
+    done = _or_refused(store, steps) if settled.failed is None else _refused(steps, settled.failed)
+    done.failed = done.failed or settled.failed
+    done.settled = settled.settled
+    done.tally.add(settled.tally)
+    done.full = done.full or settled.full
+    return done
+
+
+def _or_refused(store: Store, batch: Batch) -> Done:
+    """All of it, or row by row; where the disk says no, none."""
+    try:
+        return _together(store, batch)
+    except Exception as error:
+        first = error
+    try:
+        if fault(first) is Fault.ROW:
+            return _one_by_one(store, batch)
+    except Exception as error:
+        first = error
+    return _fatal(batch, first) if fault(first) is Fault.FATAL else _refused(batch, first)
 
 
 def _refused(batch: Batch, error: Exception) -> Done:
@@ -192,7 +242,11 @@ def _refused(batch: Batch, error: Exception) -> Done:
 def _fatal(batch: Batch, error: Exception) -> Done:
     """After a failed sync nobody knows what is on disk: never commit again."""
     done = _refused(batch, error)
-    done.failed = StorageUnavailable(
+    done.failed = _beyond_repair(error)
+    return done
+
+
+def _beyond_repair(error: Exception) -> StorageUnavailable:
+    return StorageUnavailable(
         f"the outbox cannot commit any more ({error}); check the disk, then restart"
     )
-    return done

@@ -11,9 +11,10 @@ UPDATE delivery SET state = ?, reason = ?, settled_at = ? WHERE id IN (?...) AND
 SELECT settled_at FROM delivery WHERE state = ? AND state > 0 ORDER BY settled_at LIMIT 1
 
 -- name: finished_before
--- Finished deliveries, oldest first.
-SELECT id, event, endpoint FROM delivery
-WHERE state = ? AND state > 0 AND settled_at <= ? ORDER BY settled_at LIMIT ?
+-- Finished deliveries, oldest first, with the size of what was sent.
+SELECT d.id, d.event, d.endpoint, coalesce(length(e.body), 0)
+FROM delivery d LEFT JOIN event e ON e.seq = d.event
+WHERE d.state = ? AND d.state > 0 AND d.settled_at <= ? ORDER BY d.settled_at LIMIT ?
 
 -- name: delete_attempts
 -- What was tried for these deliveries.
@@ -33,10 +34,14 @@ DELETE FROM event WHERE seq IN (?...) AND NOT EXISTS (
 -- When the oldest event that nobody was owed came in.
 SELECT accepted_at FROM event WHERE deliveries = 0 ORDER BY accepted_at LIMIT 1
 
--- name: delete_unrouted
--- Events that nobody was owed, oldest first.
-DELETE FROM event WHERE seq IN (
-    SELECT seq FROM event WHERE deliveries = 0 AND accepted_at <= ? ORDER BY accepted_at LIMIT ?)
+-- name: unrouted_before
+-- Events that nobody was owed, oldest first, with their size.
+SELECT seq, length(body) FROM event
+WHERE deliveries = 0 AND accepted_at <= ? ORDER BY accepted_at LIMIT ?
+
+-- name: delete_events
+-- These events.
+DELETE FROM event WHERE seq IN (?...)
 
 -- name: delete_identities
 -- Identities past their dedup window.
