@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 from standardwebhooks import Webhook
@@ -48,10 +49,10 @@ class Listening:
 
 
 @contextmanager
-def started(*arguments: str) -> Iterator[Listening]:
+def started(*arguments: str, stdout: TextIO | int = subprocess.PIPE) -> Iterator[Listening]:
     with subprocess.Popen(
         [sys.executable, "-c", STARTER, "--port", "0", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=stdout, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         try:
             assert process.stderr is not None
@@ -157,6 +158,15 @@ def test_a_reader_that_leaves_ends_it_without_a_traceback() -> None:
         assert receiver.process.stderr.read() == ""
 
 
+def test_a_full_disk_ends_it_with_one_line_and_exit_code_73() -> None:
+    with open("/dev/full", "w") as full, started(stdout=full) as receiver:
+        assert receiver.post(b"{}", {}) == 204
+        assert receiver.process.wait(10) == 73
+        assert receiver.process.stderr is not None
+        told = "hookpost listen: standard output: No space left on device\n"
+        assert receiver.process.stderr.read() == told
+
+
 def run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser()
     listen.add_parser(parser.add_subparsers(), parser)
@@ -178,4 +188,3 @@ def test_a_bad_rule_a_bad_secret_and_a_taken_port_have_their_exit_codes(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert run(["--port", str(taken.getsockname()[1])]) == 69
     assert "another process listens there" in capsys.readouterr().err
-    assert run(["--port", "70000"]) == 69

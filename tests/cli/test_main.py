@@ -1,7 +1,10 @@
 """The command line's front door: usage, where the daemon is, and how it is asked."""
 
 import json
+import os
 import socketserver
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
@@ -12,6 +15,7 @@ import pytest
 from tests.cli.rig import CONFIG, CommandLine
 
 from hookpost import __version__
+from hookpost.cli.main import main
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -176,3 +180,86 @@ def test_usage_errors_are_exit_code_64(hookpost: CommandLine, words: tuple[str, 
 def test_the_version_is_printed(hookpost: CommandLine) -> None:
     ran = hookpost("--version")
     assert (ran.code, ran.out) == (0, f"hookpost {__version__}\n")
+
+
+@pytest.mark.parametrize("port", ["99999", "-1", "http", "٣"])
+def test_a_port_out_of_range_is_a_usage_error(
+    port: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["listen", "--port", port], hangup_was_asked=lambda: False)
+    assert end.value.code == 64
+    assert f"{port!r} is no port; write a number from 0 to 65535" in capsys.readouterr().err
+
+
+# -- streams that cannot be written ----------------------------------------------------------------
+
+
+def shell(redirected: str, *words: str, unbuffered: str = "") -> tuple[int, str]:
+    """Run the program with its streams as a shell would redirect them; exit code and stderr."""
+    line = f'exec "$0" -m hookpost "$@" {redirected}'
+    environ = {**os.environ, "PYTHONDEVMODE": "1", "PYTHONUNBUFFERED": unbuffered}
+    ran = subprocess.run(
+        ["sh", "-c", line, sys.executable, *words], capture_output=True, text=True, env=environ
+    )
+    return ran.returncode, ran.stderr
+
+
+@pytest.mark.parametrize("words", [("config", "schema"), ("secrets", "generate"), ("--version",)])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_stdout_that_takes_nothing_is_one_line_and_exit_code_73(
+    words: tuple[str, ...], unbuffered: str
+) -> None:
+    code, err = shell("> /dev/full", *words, unbuffered=unbuffered)
+    assert err == "hookpost: standard output cannot be written: No space left on device\n"
+    assert code == 73
+
+
+@pytest.mark.parametrize("words", [("config", "schema"), ("secrets", "generate")])
+def test_a_stdout_that_was_closed_is_one_line_and_exit_code_73(words: tuple[str, ...]) -> None:
+    code, err = shell(">&-", *words)
+    assert err == "hookpost: standard output is closed; send it to /dev/null\n"
+    assert code == 73
+
+
+def test_a_command_that_would_change_something_does_not_begin_without_stdout(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "gateway.yaml"
+    assert shell(">&-", "config", "init", str(file))[0] == 73
+    assert not file.exists()
+
+
+def test_closed_streams_are_not_taken_over_by_files(tmp_path: Path) -> None:
+    code, _ = shell("<&- 2>&-", "config", "init", str(tmp_path / "gateway.yaml"))
+    assert code == 0
+    assert "made;" not in (tmp_path / "gateway.yaml").read_text()
+
+
+@pytest.mark.parametrize("redirected", ["2> /dev/full", "2>&-"])
+def test_an_unwritable_stderr_leaves_the_exit_code_as_it_is(redirected: str) -> None:
+    absent = "/nowhere/gateway.yaml"
+    assert shell(redirected, "endpoints", "list", "-c", absent)[0] == 66
+    assert shell(redirected, "bogus")[0] == 64
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb") as closed:
+        ran = subprocess.run(
+            [sys.executable, "-m", "hookpost", "secrets", "generate"],
+            stdout=closed, stderr=subprocess.PIPE,
+        )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (0, b"")
+
+
+def test_an_error_that_is_not_of_stdout_is_not_blamed_on_it(
+    hookpost: CommandLine, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> int:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("hookpost.cli.live.status", broken)
+    with pytest.raises(OSError, match="Input/output error"):
+        hookpost("status")

@@ -5,7 +5,6 @@ import asyncio
 import errno
 import hashlib
 import json
-import os
 import random
 import signal
 import sys
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from hookpost.cli import exits
-from hookpost.cli.output import printable
+from hookpost.cli.output import mute, printable
 from hookpost.cli.receiver import Fail, key_of, refusal
 from hookpost.clock import Clock, SystemClock
 
@@ -38,7 +37,7 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         "delivery. Answers 204, or 401 where a signature does not verify.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
-    parser.add_argument("--port", type=int, default=9000, help="port (9000; 0: any that is free)")
+    parser.add_argument("--port", type=_port, default=9000, help="port (9000; 0: any that is free)")
     parser.add_argument(
         "--secret-file", action="append", default=[], type=Path, metavar="FILE",
         help="a file with a whsec_ secret; repeat it while keys rotate",
@@ -51,6 +50,12 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=int, metavar="N", help="end after N requests")
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
     parser.set_defaults(run=run)
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; write a number from 0 to 65535")
+    return int(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +173,7 @@ def run(args: argparse.Namespace) -> int:
     """Listen until interrupted or `--count`.
 
     Exit code 0; 1 when something did not verify; 64 for a bad rule or secret, 66 for a missing
-    secret file, 69 for an address that is taken.
+    secret file, 69 for an address that is taken, 73 where stdout takes no more.
     """
     try:
         fails = [Fail.parse(text) for text in args.fail]
@@ -196,10 +201,11 @@ async def _serve(
 ) -> int:
     from aiohttp import web
 
+    printed = _Printed()
     receiver = Receiver(
         keys=keys,
         fails=fails,
-        show=lambda received: _print(line(received), receiver.done),
+        show=lambda received: printed.write(line(received), receiver.done),
         clock=SystemClock(),
         dice=random.Random().random,  # noqa: S311 - which attempts fail is no secret
         count=args.count,
@@ -216,26 +222,35 @@ async def _serve(
         shown = f"[{host}]" if ":" in host else host
         print(f"listening on http://{shown}:{port}", file=sys.stderr, flush=True)
         await receiver.done.wait()
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         return _refused(f"{args.host}:{args.port}: {_why(error)}", exits.UNAVAILABLE)
     finally:
         await runner.cleanup()
+    if printed.failed is not None:
+        return _refused(f"standard output: {printed.failed}", exits.CANNOT_CREATE)
     return exits.NEGATIVE if receiver.unverified else exits.OK
 
 
-def _print(text: str, done: asyncio.Event) -> None:
-    """Print one line; when nobody reads any more, that is the end."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        done.set()
+class _Printed:
+    """Lines on stdout. `failed` says why they cannot be written any more."""
+
+    failed: str | None = None
+
+    def write(self, text: str, done: asyncio.Event) -> None:
+        """Print one line; when nobody reads any more, or it has no place, that is the end."""
+        try:
+            print(text, flush=True)
+        except OSError as error:
+            mute(sys.stdout)
+            if not isinstance(error, BrokenPipeError):
+                self.failed = error.strerror
+            done.set()
 
 
-def _why(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+def _why(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
         return "another process listens there; choose another --port (0: any that is free)"
-    if isinstance(error, OSError) and error.errno == errno.EACCES:
+    if error.errno == errno.EACCES:
         return "ports below 1024 need privileges; choose another --port"
     return str(error)
 

@@ -24,18 +24,41 @@ class _Parser(argparse.ArgumentParser):
         self.print_usage(sys.stderr)
         self.exit(exits.USAGE, f"{self.prog}: error: {message}\n")
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """See ArgumentParser, which hides that help could not be written."""
+        if file is sys.stdout:
+            sys.stdout.write(message)
+        elif message:
+            output.say(message.removesuffix("\n"))
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """See ArgumentParser.exit; what was printed is written before."""
+        if message:
+            self._print_message(message)
+        output.flush()
+        sys.exit(status)
+
 
 def main(arguments: Sequence[str], *, hangup_was_asked: Callable[[], bool]) -> int:
     """Run one command; the exit code."""
-    args = _parser().parse_args(arguments)
+    writable = output.plug()
     try:
-        return _run(args, hangup_was_asked)
+        with output.checked():
+            args = _parser().parse_args(arguments)
+            if not writable and args.command != "run":
+                words = "standard output is closed; send it to /dev/null"
+                raise Failure(words, exits.CANNOT_CREATE)
+            return _run(args, hangup_was_asked)
     except Failure as failure:
         output.say(f"hookpost: {failure}")
         return failure.code
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        output.mute(sys.stdout)
         return exits.OK
+    except output.Unwritable as error:
+        output.mute(sys.stdout)
+        output.say(f"hookpost: standard output cannot be written: {error.strerror}")
+        return exits.CANNOT_CREATE
     except KeyboardInterrupt:
         return 130
 

@@ -3,12 +3,14 @@
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any, TextIO
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TextIO, TypeVar, cast
 
 FORMATS = ("table", "json", "jsonl")
 
 Row = Mapping[str, Any]
+T = TypeVar("T")
 
 
 def printable(value: object) -> str:
@@ -89,8 +91,81 @@ def _tell(row: Row, indent: str) -> None:
 
 
 def say(text: str) -> None:
-    """A word to the person, on stderr."""
-    sys.stderr.write(text + "\n")
+    """A word to the person, on stderr; where that cannot be written, the exit code must do."""
+    try:
+        sys.stderr.write(text + "\n")
+    except OSError:
+        mute(sys.stderr)
+
+
+def plug() -> bool:
+    """Open what was closed before the start, on nothing; whether stdout was there.
+
+    Without it the next file or socket would be given the number of a standard stream, and what is
+    printed would end up in it.
+    """
+    there = getattr(sys, "stdout", None) is not None
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name, None) is None:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
+    return there
+
+
+def flush() -> None:
+    """Write what is still buffered."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        mute(sys.stderr)
+    sys.stdout.flush()
+
+
+class Unwritable(OSError):
+    """Standard output does not take what is written to it."""
+
+
+class _Checked:
+    """A stream whose errors say that they are its own; a reader that left is none."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._try(lambda: self._stream.write(text))
+
+    def flush(self) -> None:
+        self._try(self._stream.flush)
+
+    def _try(self, act: Callable[[], T]) -> T:
+        try:
+            return act()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise Unwritable(error.errno, error.strerror) from None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def checked() -> Iterator[None]:
+    """Errors of stdout are Unwritable, so that no other is taken for one; all is written."""
+    plain = sys.stdout
+    sys.stdout = cast(TextIO, _Checked(plain))
+    try:
+        yield
+        flush()
+    finally:
+        sys.stdout = plain
+
+
+def mute(stream: TextIO) -> None:
+    """Let a stream that cannot be written lead nowhere: the interpreter flushes it at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def colours(stream: TextIO) -> bool:
