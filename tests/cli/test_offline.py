@@ -104,6 +104,19 @@ def test_on_a_terminal_the_question_is_asked_and_no_means_no(
     assert hookpost("dead-letters", "purge", "--endpoint", "crm").out == "1 purged\n"
 
 
+@pytest.mark.parametrize(("words", "all_of_them"), [(("dead-letters",), 2), (("deliveries",), 5)])
+@pytest.mark.parametrize("style", ["table", "jsonl"])
+def test_a_list_that_stops_at_its_limit_says_so(
+    hookpost: CommandLine, words: tuple[str, ...], all_of_them: int, style: str
+) -> None:
+    limit = all_of_them - 1
+    ran = hookpost(*words, "list", "--limit", str(limit), "-o", style)
+    assert f"{limit} shown; more with --limit N\n" in ran.err
+    assert len(ran.out.splitlines()) == limit + (style == "table")
+    assert "shown" not in hookpost(*words, "list", "--limit", str(all_of_them)).err
+    assert "shown" not in hookpost(*words, "list").err
+
+
 def test_replay_makes_them_pending_in_a_new_round(hookpost: CommandLine) -> None:
     ran = hookpost("dead-letters", "replay", "--endpoint", "crm", "--yes")
     assert (ran.code, ran.out) == (0, "1 replayed\n")

@@ -104,7 +104,7 @@ def _moment(text: str | None) -> float | None:
 
 
 def list_pages(verbs: Verbs, path: str, key: str, args: argparse.Namespace) -> list[Any]:
-    """Pages of a list up to `--limit` records, newest first."""
+    """Pages of a list up to `--limit` records, newest first; says so where there are more."""
     query = selection(args)
     if "states" in query:
         query["states"] = ",".join(query["states"])
