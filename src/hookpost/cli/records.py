@@ -115,7 +115,9 @@ def list_pages(verbs: Verbs, path: str, key: str, args: argparse.Namespace) -> l
         found += page[key]
         before = page["next"]
         if before is None:
-            break
+            return found
+    if verbs.get(path, before=before, limit=1, **query)[key]:
+        output.say(f"{len(found)} shown; more with --limit N")
     return found
 
 
