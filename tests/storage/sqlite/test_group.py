@@ -22,8 +22,9 @@ from tests.storage.steps import (
 from hookpost.core.errors import StorageFull, StorageUnavailable
 from hookpost.core.model import Duplicate, EndpointId, State, Stored
 from hookpost.storage.outbox import EndpointSpec, RetentionLimits, Selection
-from hookpost.storage.sqlite import SqliteOutbox, group, store
+from hookpost.storage.sqlite import SqliteOutbox, group, store, waiting, writer
 from hookpost.storage.sqlite.files import BALLAST
+from hookpost.storage.sqlite.transaction import Batch, Done
 
 
 class Disk(sqlite3.Connection):
@@ -257,6 +258,111 @@ async def test_the_ballast_is_given_up_for_settlements_and_laid_down_again(
     assert ballast.stat().st_size == BALLAST
 
 
+async def test_large_bodies_are_stored_in_several_batches(
+    outbox: SqliteOutbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "BATCH_BYTES", 1000)
+    before = Disk.commits
+    answers = await asyncio.gather(
+        *(outbox.put(an_event(id=f"e{n}", body=bytes(400)), []) for n in range(7)),
+        outbox.put_many([(an_event(id=f"g{n}", body=bytes(900)), []) for n in range(2)]),
+        outbox.put_many([(an_event(id=f"h{n}", body=bytes(900)), []) for n in range(2)]),
+    )
+    assert [answer.sequence for answer in answers[:7] if isinstance(answer, Stored)] == [
+        *range(1, 8)
+    ]
+    assert Disk.commits - before == 4  # 3 puts, 3 puts, a put and a group, a group
+    assert outbox._group._waiting.bytes == 0
+
+
+async def test_those_just_answered_are_waited_for_on_a_slow_disk(clock: FakeClock) -> None:
+    """Else two cohorts of clients take turns, with half the rows a commit."""
+    batches, group_commit = slow_group()
+    first = [group_commit.put((an_event(id=f"a{n}"), ())) for n in range(10)]
+    await turns(3)
+    second = [group_commit.put((an_event(id=f"b{n}"), ())) for n in range(10)]
+    answer(group_commit, batches, seconds=1.0)
+    assert all(put.done() for put in first)
+    await turns(3)
+    assert len(batches) == 1  # the second cohort waits
+    back = [group_commit.put((an_event(id=f"c{n}"), ())) for n in range(10)]
+    await turns(3)  # and goes with the first as soon as all of it is back
+    assert len(batches[1].entries) == 20
+    answer(group_commit, batches, seconds=0.0)
+    await asyncio.gather(*second, *back)
+
+
+async def test_nobody_is_waited_for_longer_than_a_few_milliseconds(clock: FakeClock) -> None:
+    batches, group_commit = slow_group()
+    first = [group_commit.put((an_event(id=f"a{n}"), ())) for n in range(10)]
+    await turns(3)
+    second = [group_commit.put((an_event(id=f"b{n}"), ())) for n in range(10)]
+    answer(group_commit, batches, seconds=0.002)
+    async with asyncio.timeout(5):
+        while len(batches) < 2:
+            await turns(1)
+    assert len(batches[1].entries) == 10
+    answer(group_commit, batches, seconds=0.0)
+    await asyncio.gather(*first, *second)
+
+
+@pytest.mark.parametrize(("puts", "seconds"), [(2, 1.0), (10, 0.0005)])
+async def test_few_clients_and_a_quick_disk_wait_for_nobody(puts: int, seconds: float) -> None:
+    batches, group_commit = slow_group()
+    first = [group_commit.put((an_event(id=f"a{n}"), ())) for n in range(puts)]
+    await turns(3)
+    second = [group_commit.put((an_event(id=f"b{n}"), ())) for n in range(puts)]
+    answer(group_commit, batches, seconds=seconds)
+    await turns(3)
+    assert len(batches) == 2
+    answer(group_commit, batches, seconds=0.0)
+    await asyncio.gather(*first, *second)
+
+
+def slow_group() -> tuple[list[Batch], group.GroupCommit]:
+    """A group commit whose writer is this test: its batches, and itself."""
+    batches: list[Batch] = []
+    return batches, group.GroupCommit(batches.append, lambda *_: None, frozenset)
+
+
+def answer(group_commit: group.GroupCommit, batches: list[Batch], seconds: float) -> None:
+    puts = [Stored(event.id, 1, 0) for event, _ in batches[-1].entries]
+    group_commit.answered(Done(puts=puts, seconds=seconds))
+
+
+async def turns(count: int) -> None:
+    """Let the loop turn so many times."""
+    loop = asyncio.get_running_loop()
+    for _ in range(count):
+        turned: asyncio.Future[None] = loop.create_future()
+        loop.call_soon(turned.set_result, None)
+        await turned
+
+
+async def test_an_idle_writer_folds_the_log_into_the_database(
+    outbox: SqliteOutbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "IDLE", 0.001)
+    await outbox.put(an_event(), [])
+    async with asyncio.timeout(5):
+        while outbox.sizes().wal:
+            await asyncio.get_running_loop().run_in_executor(None, int)
+    await outbox.purge(FOREVER, NOW)
+    assert outbox.sizes().wal == 0  # nothing was to be done, and nothing was written
+
+
+async def test_a_sync_that_fails_while_nothing_is_written_ends_the_outbox_too(
+    outbox: SqliteOutbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "IDLE", 0.001)
+    Disk.fail = {"PRAGMA wal_checkpoint": sqlite3.SQLITE_IOERR_FSYNC}
+    await outbox.put(an_event(), [])
+    async with asyncio.timeout(5):
+        assert "check the disk" in str(await outbox.failed)
+    with pytest.raises(StorageUnavailable, match="check the disk"):
+        await outbox.put(an_event(), [])
+
+
 async def test_a_bug_in_the_effects_ends_the_outbox_rather_than_stall_it(
     outbox: SqliteOutbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -271,7 +377,7 @@ async def test_a_bug_in_the_effects_ends_the_outbox_rather_than_stall_it(
 
 async def test_a_cancelled_verb_still_tells_memory(outbox: SqliteOutbox) -> None:
     call = asyncio.ensure_future(outbox.apply_endpoints([EndpointSpec(name="crm")], NOW))
-    while not outbox._group._commands and outbox._group._sent is None:
+    while not outbox._group._waiting.commands and outbox._group._sent is None:
         await asyncio.get_running_loop().run_in_executor(None, int)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -2,13 +2,15 @@
 
 Two ticks of patience let the requests of one turn of the loop meet in one transaction. The next
 batch goes only after the last is answered: sending it earlier would split the clients into
-cohorts with half the rows a commit. Everything here runs on the loop.
+cohorts with half the rows a commit. On a slow disk clients split all the same, into those who were
+answered and those who came meanwhile: there the next batch waits a little for the former to come
+back. Everything here runs on the loop.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from hookpost.core.errors import OutboxError, StorageUnavailable
@@ -17,6 +19,7 @@ from hookpost.storage.outbox import Observed
 from hookpost.storage.sqlite.puts import Entry
 from hookpost.storage.sqlite.settlements import Owned
 from hookpost.storage.sqlite.transaction import Batch, Done, Step
+from hookpost.storage.sqlite.waiting import Command, Sent, Waiting
 
 log = logging.getLogger("hookpost.storage")
 
@@ -26,31 +29,10 @@ SETTLE_WAIT = 0.005  # seconds a settlement waits for company
 SETTLE_ROWS = 256  # settlements that need none
 MAX_SETTLEMENTS = 5_000  # waiting; beyond it nothing is claimed
 RETRY_WAIT = 1.0  # seconds until refused settlements are tried again
-
-
-@dataclass(slots=True)
-class Command:
-    """One step of a transaction that somebody waits for.
-
-    `applied` is called on the loop after the commit, before anybody is answered, even where the
-    caller is gone; `undone` likewise where nothing was stored.
-    """
-
-    step: Step
-    future: "asyncio.Future[Any]"
-    applied: Callable[[Any], None] | None = None
-    undone: Callable[[], None] | None = None
-
-
-@dataclass(slots=True)
-class Sent:
-    """The batch on its way, and who waits for it."""
-
-    puts: "Sequence[asyncio.Future[PutAnswer]]"
-    groups: "Sequence[asyncio.Future[Sequence[PutAnswer]]]"
-    settlements: Sequence[Owned]
-    observers: Sequence[Observed]
-    commands: Sequence[Command]
+SLOW = 0.001  # seconds of a commit after which the next batch waits for those just answered
+SHARE = 0.3  # of such a commit's time that it waits
+LINGER = 0.005  # seconds that it waits at most
+FEW = 8  # puts, answered and waiting, for whom it does not
 
 
 class GroupCommit:
@@ -70,16 +52,12 @@ class GroupCommit:
         self._submit = submit
         self._effects = effects
         self._in_flight = in_flight
-        self._puts: list[asyncio.Future[PutAnswer]] = []
-        self._entries: list[Entry] = []
-        self._bytes = 0
-        self._groups: list[tuple[asyncio.Future[Sequence[PutAnswer]], Sequence[Entry]]] = []
-        self._settlements: list[Owned] = []
-        self._observers: list[Observed] = []  # of the settlements, in their order
-        self._commands: list[Command] = []
+        self._waiting = Waiting()
         self._sent: Sent | None = None
         self._sent_at = 0.0
         self._scheduled = False
+        self._lingering: asyncio.TimerHandle | None = None
+        self._awaited = 0  # puts that end the lingering
         self._timer: asyncio.TimerHandle | None = None
         self._jammed = False
         self._idle: asyncio.Event = asyncio.Event()
@@ -91,7 +69,7 @@ class GroupCommit:
     @property
     def swamped(self) -> bool:
         """Whether so many settlements wait for the disk that nothing more should be claimed."""
-        return len(self._settlements) > MAX_SETTLEMENTS
+        return len(self._waiting.settlements) > MAX_SETTLEMENTS
 
     @property
     def jammed(self) -> bool:
@@ -108,28 +86,33 @@ class GroupCommit:
     def put(self, entry: Entry) -> "asyncio.Future[PutAnswer]":
         """One event; see Outbox.put."""
         future: asyncio.Future[PutAnswer] = self._loop.create_future()
-        self._bytes += len(entry[0].body)
-        if self.refusal is not None or len(self._puts) >= MAX_PUTS or self._bytes > MAX_BYTES:
-            self._bytes -= len(entry[0].body)
+        waiting, size = self._waiting, len(entry[0].body)
+        crowded = len(waiting.puts) >= MAX_PUTS or waiting.bytes + size > MAX_BYTES
+        if self.refusal is not None or crowded:
             future.set_exception(self._too_many())
             return future
-        self._puts.append(future)
-        self._entries.append(entry)
-        if not self._scheduled and self._sent is None:
+        waiting.bytes += size
+        waiting.puts.append(future)
+        waiting.entries.append(entry)
+        if self._lingering is not None:
+            if len(waiting.puts) >= self._awaited:
+                self._linger_no_more()
+        elif not self._scheduled and self._sent is None:
             self._schedule()
         return future
 
     def put_group(self, entries: Sequence[Entry]) -> "asyncio.Future[Sequence[PutAnswer]]":
         """Several events, all or none; see Outbox.put_many."""
         future: asyncio.Future[Sequence[PutAnswer]] = self._loop.create_future()
+        waiting = self._waiting
         size = sum(len(event.body) for event, _ in entries)
-        waiting = len(self._puts) + sum(len(group) for _, group in self._groups)
-        crowded = waiting + len(entries) > MAX_PUTS or self._bytes + size > MAX_BYTES
-        if self.refusal is not None or (crowded and waiting):
+        count = len(waiting.puts) + sum(len(group) for _, group in waiting.groups)
+        crowded = count + len(entries) > MAX_PUTS or waiting.bytes + size > MAX_BYTES
+        if self.refusal is not None or (crowded and count):
             future.set_exception(self._too_many())
             return future
-        self._bytes += size
-        self._groups.append((future, entries))
+        waiting.bytes += size
+        waiting.groups.append((future, entries))
         self._wake()
         return future
 
@@ -138,8 +121,8 @@ class GroupCommit:
         if self.ended is not None:
             self._loop.call_soon(observed, owned[0], self.ended)
             return
-        self._settlements.append(owned)
-        self._observers.append(observed)
+        self._waiting.settlements.append(owned)
+        self._waiting.observers.append(observed)
         if not self._scheduled and self._sent is None and not self._jammed:
             self._await_company()
 
@@ -156,7 +139,7 @@ class GroupCommit:
                 undone()
             future.set_exception(self.refusal)
             return future
-        self._commands.append(Command(step, future, applied, undone))
+        self._waiting.commands.append(Command(step, future, applied, undone))
         self._wake()
         return future
 
@@ -167,11 +150,11 @@ class GroupCommit:
             self._wake()
         while not self.failed.done():
             await self._idle.wait()
-            if self._jammed or not self._waits():
+            if self._jammed or not self._waiting.any():
                 break
             self._wake()
-        if self._settlements:
-            fields = {"settlements": len(self._settlements)}
+        if self._waiting.settlements:
+            fields = {"settlements": len(self._waiting.settlements)}
             log.error("settlements.unsaved", extra={"fields": fields})
 
     def stop(self) -> None:
@@ -179,9 +162,6 @@ class GroupCommit:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    def _waits(self) -> bool:
-        return bool(self._entries or self._groups or self._commands or self._settlements)
 
     # -- one batch ---------------------------------------------------------------------------
 
@@ -195,7 +175,7 @@ class GroupCommit:
         self._loop.call_soon(self._loop.call_soon, self._send)
 
     def _await_company(self) -> None:
-        if len(self._settlements) >= SETTLE_ROWS:
+        if len(self._waiting.settlements) >= SETTLE_ROWS:
             self._schedule()
         elif self._timer is None:
             self._idle.clear()
@@ -206,34 +186,36 @@ class GroupCommit:
         self._jammed = False
         self._wake()
 
+    def _linger(self, seconds: float, awaited: int) -> None:
+        """Wait until so many puts are there: those just answered are about to come back."""
+        self._scheduled = True
+        self._awaited = awaited
+        self._lingering = self._loop.call_later(seconds, self._linger_no_more)
+
+    def _linger_no_more(self) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
+            self._loop.call_soon(self._send)
+
     def _send(self) -> None:
         self._scheduled = False
         if self._sent is not None or self.failed.done():
             return
         if not self._jammed:  # settlements that wait for company have found it
             self.stop()
-        puts, entries, self._puts, self._entries = self._puts, self._entries, [], []
-        groups, self._groups, self._bytes = self._groups, [], 0
-        commands, self._commands = self._commands, []
-        settlements: list[Owned] = []
-        observers: list[Observed] = []
-        if not self._jammed:
-            settlements, self._settlements = self._settlements, settlements
-            observers, self._observers = self._observers, observers
-        if not (entries or groups or settlements or commands):
+        if not self._waiting.any():
             self._idle.set()
             return
+        sent, batch = self._waiting.take(settle=not self._jammed)
+        if not (batch.entries or batch.groups or batch.settlements or batch.steps):
+            self._idle.set()
+            return
+        if sent.commands:
+            batch = replace(batch, in_flight=self._in_flight())
         self._sent_at = self._loop.time()
-        self._sent = Sent(puts, [future for future, _ in groups], settlements, observers, commands)
-        self._submit(
-            Batch(
-                entries=entries,
-                groups=[group for _, group in groups],
-                settlements=settlements,
-                steps=[command.step for command in commands],
-                in_flight=self._in_flight() if commands else frozenset(),
-            )
-        )
+        self._sent = sent
+        self._submit(batch)
 
     def answered(self, done: Done) -> None:
         """The writer is done with the batch: tell memory, then everybody, then go on."""
@@ -249,34 +231,40 @@ class GroupCommit:
             self.stop()
         try:
             self._effects(done, sent.settlements)
-            _tell_commands(sent.commands, done)
+            sent.tell_commands(done)
         except Exception as error:  # memory no longer agrees with the disk: begin anew
             log.exception("effects.failed")
             self._fail(StorageUnavailable(f"the outbox lost track ({error!r}); restart"), sent)
-        _tell(sent.puts, done.puts)
-        _tell(sent.groups, done.groups)
+        sent.tell_puts(done)
         if not self.failed.done():
-            _observe(sent, done.settled)
-        self._go_on()
+            sent.observe(done.settled)
+        self._go_on(done.seconds, len(sent.puts))
 
-    def _go_on(self) -> None:
+    def _go_on(self, seconds: float, answered: int) -> None:
+        waiting, puts = self._waiting, len(self._waiting.puts)
         if self.failed.done():
             self._idle.set()
-        elif self._entries or self._groups or self._commands:
+        elif seconds > SLOW and puts and puts + answered > FEW:
+            self._linger(min(SHARE * seconds, LINGER), puts + answered)
+        elif waiting.entries or waiting.groups or waiting.commands:
             self._schedule()
-        elif self._settlements and not self._jammed:
+        elif waiting.settlements and not self._jammed:
             self._await_company()
         else:
             self._idle.set()
 
     def _keep(self, sent: Sent) -> None:
         """The disk refused settlements: they stay first in line, and are tried again soon."""
-        self._settlements[:0] = sent.settlements
-        self._observers[:0] = sent.observers
-        sent.observers = ()
+        self._waiting.keep(sent)
         self._jammed = True
         self.stop()
         self._timer = self._loop.call_later(RETRY_WAIT, self._waited)
+
+    def broke(self, error: StorageUnavailable) -> None:
+        """The disk failed while no batch was at the writer."""
+        if self._sent is None:  # else that batch's answer says so
+            self._fail(error, Sent())
+            self._idle.set()
 
     def _fail(self, error: StorageUnavailable, sent: Sent) -> None:
         """Nothing can be committed any more: everybody hears it, now and from now on."""
@@ -286,55 +274,10 @@ class GroupCommit:
         self.failed.set_result(error)
         self.stop()
         log.critical("outbox.failed", extra={"fields": {"error": str(error)}})
-        waiting: list[asyncio.Future[Any]] = [*self._puts, *(future for future, _ in self._groups)]
-        for future in waiting:
-            _drop(future, error)
-        unsettled = [
-            *zip(sent.observers, sent.settlements, strict=bool(sent.observers)),
-            *zip(self._observers, self._settlements, strict=True),
-        ]
-        for observed, (settlement, _) in unsettled:
-            self._loop.call_soon(observed, settlement, error)
-        for command in self._commands:
-            if command.undone is not None:
-                command.undone()
-            _drop(command.future, error)
+        self._waiting.fail(error, sent, self._loop)
 
     def _too_many(self) -> StorageUnavailable:
         return self.refusal or StorageUnavailable(
-            f"{len(self._puts)} events of {self._bytes} bytes wait to be stored already;"
-            " send it again later"
+            f"{len(self._waiting.puts)} events of {self._waiting.bytes} bytes wait to be stored"
+            " already; send it again later"
         )
-
-
-def _drop(future: "asyncio.Future[Any]", error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
-        future.exception()  # nobody need be waiting
-
-
-def _observe(sent: Sent, answers: Sequence[bool | None]) -> None:
-    """Tell what became of the settlements, unless they are kept for another try."""
-    if not sent.observers:
-        return
-    for observed, owned, answer in zip(sent.observers, sent.settlements, answers, strict=True):
-        observed(owned[0], answer is True)
-
-
-def _tell(futures: "Sequence[asyncio.Future[Any]]", answers: Sequence[Any]) -> None:
-    for future, answer in zip(futures, answers, strict=True):
-        if not future.done():
-            if isinstance(answer, Exception):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
-
-
-def _tell_commands(commands: Sequence[Command], done: Done) -> None:
-    for command, answer in zip(commands, done.steps, strict=True):
-        if isinstance(answer, Exception):
-            if command.undone is not None:
-                command.undone()
-        elif command.applied is not None:
-            command.applied(answer)
-    _tell([command.future for command in commands], done.steps)

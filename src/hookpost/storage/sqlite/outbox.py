@@ -112,7 +112,7 @@ class SqliteOutbox:
             raise
         self._claims = Claims(self._books, pages, self._clock.monotonic, self._operated)
         self._group = GroupCommit(self._writer.submit, self._committed, self._claims.in_flight)
-        self._writer.serve(self._group.answered)
+        self._writer.serve(self._group.answered, self._group.broke)
         self._people = People(lists, self._claims, self._names.get, self._change)
 
     @property

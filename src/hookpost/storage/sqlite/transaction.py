@@ -59,7 +59,7 @@ def transact(store: Store, batch: Batch) -> Done:
         try:
             store.room.regain()
         except Exception as error:  # of what is committed nothing is taken back
-            done.failed = _beyond_repair(error)
+            done.failed = beyond_repair(error)
     done.short = store.room.short
     return done
 
@@ -242,11 +242,19 @@ def _refused(batch: Batch, error: Exception) -> Done:
 def _fatal(batch: Batch, error: Exception) -> Done:
     """After a failed sync nobody knows what is on disk: never commit again."""
     done = _refused(batch, error)
-    done.failed = _beyond_repair(error)
+    done.failed = beyond_repair(error)
     return done
 
 
-def _beyond_repair(error: Exception) -> StorageUnavailable:
+def unserved(batch: Batch, failure: StorageUnavailable) -> Done:
+    """What comes of a batch after the outbox has failed for good."""
+    done = _refused(batch, failure)
+    done.failed = failure
+    return done
+
+
+def beyond_repair(error: Exception) -> StorageUnavailable:
+    """What ends the outbox: after a failed sync nobody knows what is on disk."""
     return StorageUnavailable(
         f"the outbox cannot commit any more ({error}); check the disk, then restart"
     )

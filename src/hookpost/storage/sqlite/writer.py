@@ -6,7 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from hookpost.clock import Clock
@@ -15,9 +15,11 @@ from hookpost.core.model import SourceRecord
 from hookpost.storage.sqlite.books import Book
 from hookpost.storage.sqlite.faults import translated
 from hookpost.storage.sqlite.store import Store
-from hookpost.storage.sqlite.transaction import Batch, Done, transact
+from hookpost.storage.sqlite.transaction import Batch, Done, beyond_repair, transact, unserved
 
 log = logging.getLogger("hookpost.storage")
+
+IDLE = 2.0  # seconds without a batch after which the log is folded into the database
 
 T = TypeVar("T")
 Opened = tuple[dict[int, Book], dict[str, SourceRecord]]
@@ -39,7 +41,8 @@ class Writer:
         self._opened: asyncio.Future[Opened] = self._loop.create_future()
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._answer: Callable[[Done], None] = _unheard
-        self._failed = False
+        self._broke: Callable[[StorageUnavailable], None] = _unheard
+        self._failure: StorageUnavailable | None = None
         # Daemonic: a crash elsewhere must be able to end the process; WAL forgives it.
         self._thread = threading.Thread(target=self._run, name="outbox-writer", daemon=True)
 
@@ -48,9 +51,14 @@ class Writer:
         self._thread.start()
         return await self._opened
 
-    def serve(self, answer: Callable[[Done], None]) -> None:
-        """From now on `answer` is called on the loop with what came of each batch."""
-        self._answer = answer
+    def serve(
+        self, answer: Callable[[Done], None], broke: Callable[[StorageUnavailable], None]
+    ) -> None:
+        """From now on `answer` is called on the loop with what came of each batch.
+
+        `broke` is called where the disk fails between two batches.
+        """
+        self._answer, self._broke = answer, broke
 
     def submit(self, batch: Batch) -> None:
         """Hand over a batch. Only when the one before was answered."""
@@ -70,17 +78,34 @@ class Writer:
             self._tell(_fail, self._opened, _opening_error(self._path, error))
             return
         self._tell(_resolve, self._opened, opened)
-        while (batch := self._queue.get()) is not None:
+        while (batch := self._next(store)) is not None:
             started = self._clock.monotonic()
-            done = transact(store, batch)
+            failure = self._failure
+            done = transact(store, batch) if failure is None else unserved(batch, failure)
             done.seconds = self._clock.monotonic() - started
-            self._failed = self._failed or done.failed is not None
+            self._failure = failure or done.failed
             self._tell(self._answer, done)
         self._end(store)
 
+    def _next(self, store: Store) -> Batch | None:
+        """The next batch; the log is folded in while none comes."""
+        while self._failure is None and store.room.log_size():
+            try:
+                return self._queue.get(timeout=IDLE)
+            except Empty:
+                self._fold(store)
+        return self._queue.get()
+
+    def _fold(self, store: Store) -> None:
+        try:
+            store.room.fold()
+        except sqlite3.Error as error:
+            self._failure = beyond_repair(error)
+            self._tell(self._broke, self._failure)
+
     def _end(self, store: Store) -> None:
         try:
-            store.close(checkpoint=not self._failed)
+            store.close(checkpoint=self._failure is None)
         except sqlite3.Error as error:
             # All is committed; the log is folded in at the next start.
             log.warning("checkpoint.failed", extra={"fields": {"error": str(error)}})
@@ -93,8 +118,8 @@ class Writer:
             log.debug("answer.unheard", extra={"fields": {"path": str(self._path)}})
 
 
-def _unheard(done: Done) -> None:
-    raise RuntimeError(f"serve() comes before submit(): {done}")
+def _unheard(what: object) -> None:
+    raise RuntimeError(f"serve() comes before submit(): {what}")
 
 
 def _resolve(future: "asyncio.Future[T]", value: T) -> None:
