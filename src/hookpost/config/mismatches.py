@@ -199,7 +199,9 @@ class _Mistakes:
         kinds = [known[kind] for kind in wanted if not (kind == "string" and words)]
         expected = " or ".join(kinds + (words or []))
         message = f"expected {expected}, found {self._shown(path, error.instance)}"
-        self._error(path, "wrong-type", message + _remedy(error.schema, error.instance))
+        inline = len(path) == 2 and path[0] == "secrets"
+        remedy = _NOT_INLINE if inline else _remedy(error.schema, error.instance)
+        self._error(path, "wrong-type", message + remedy)
 
     def _shown(self, path: Path, value: Any) -> str:
         if value is None:
@@ -273,6 +275,7 @@ def _kind(value: Any) -> str:
     return "a map"
 
 
+_NOT_INLINE = "; use {env: NAME}, {file: PATH} or {credential: NAME}"
 _UNIT = {"duration": "s", "size": "MiB", "rate": "/s"}
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path, PurePath
 
+from hookpost.config.diagnostics import quoted
 from hookpost.core import patterns, payload, units
 from hookpost.core.addresses import Allowance, url_mistake
 from hookpost.core.settings import Address, TcpAddress, UnixAddress
@@ -45,8 +46,12 @@ def address(text: str) -> Address:
     if text.startswith("unix:"):
         return socket(text)
     host, colon, port = text.rpartition(":")
-    if not colon or _PORT.fullmatch(port) is None or int(port) > 65535:
+    if not colon or not port or port.endswith("]"):
         raise ValueError("write host:port, [v6]:port or unix:PATH, as in 127.0.0.1:8480")
+    if _PORT.fullmatch(port) is None or int(port) > 65535:
+        raise ValueError(
+            f"the port {quoted(port)} is no number from 0 to 65535; write it as in 127.0.0.1:8480"
+        )
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
         try:
