@@ -25,6 +25,13 @@ def test_too_few_descriptors_are_a_warning(
     assert codes(loading("version: 1\n")) == []
 
 
+def test_a_reserve_smaller_than_the_outbox_needs_is_a_warning(loading: Write, codes: Codes) -> None:
+    loaded = loading("version: 1\nstorage: {min_free: 31MiB}\n")
+    assert codes(loaded) == ["small-reserve"]
+    assert "storage.min_free: 31MiB is less than the 32MiB" in str(loaded.warnings[0])
+    assert codes(loading("version: 1\nstorage: {min_free: 32MiB}\n")) == []
+
+
 QUIET = """\
 version: 1
 secrets: {key: {env: KEY}}

@@ -160,7 +160,7 @@ class Home:
                 "ops": {"address": "127.0.0.1:0"},
                 "admin": {"address": "unix:run/admin.sock"},
             },
-            "storage": {"sqlite": {"path": "var/outbox.db"}, "min_free": "1MiB"},
+            "storage": {"sqlite": {"path": "var/outbox.db"}, "min_free": "32MiB"},
             "secrets": {"token": {"file": "secrets/token"}, "key": {"file": "secrets/key"}},
             "retry_policies": {
                 "quick": {

@@ -134,7 +134,7 @@ async def test_a_restart_only_key_is_refused_by_name_with_exit_code_3(
     nursery: Nursery, home: Home
 ) -> None:
     daemon = await nursery.start()
-    home.config["storage"]["min_free"] = "2MiB"
+    home.config["storage"]["min_free"] = "64MiB"
     home.config["listen"]["ops"]["address"] = "127.0.0.1:1"
     home.endpoint("audit")
     home.write()

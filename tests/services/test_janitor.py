@@ -21,7 +21,7 @@ from hookpost.core.settings import (
     UnixAddress,
 )
 from hookpost.services.health import Health
-from hookpost.services.janitor import PURGE_EVERY, PURGE_PAUSE, Janitor
+from hookpost.services.janitor import PURGE_EVERY, PURGE_PAUSE, PURGE_SOONER, Janitor
 from hookpost.services.snapshot import Current, Snapshot
 from hookpost.storage.outbox import PendingAge, Purged, RetentionLimits, StorageSizes
 
@@ -34,6 +34,7 @@ class Shelf:
 
     free: int = 1000
     database: int = 10
+    short: bool = False
     purges: list[Purged | OutboxError] = field(default_factory=list)
     asked: list[RetentionLimits] = field(default_factory=list)
     woken: asyncio.Event = field(default_factory=asyncio.Event)
@@ -51,7 +52,7 @@ class Shelf:
         return {EndpointId(1): PendingAge(5.0, 6.0)}
 
     def sizes(self) -> StorageSizes:
-        return StorageSizes(database=self.database, wal=0, free=self.free)
+        return StorageSizes(database=self.database, wal=0, free=self.free, short=self.short)
 
     async def seen(self) -> None:
         """Until the janitor has asked again."""
@@ -131,6 +132,25 @@ async def test_a_file_at_its_limit_closes_ingest() -> None:
     rig.shelf.database = 499
     rig.janitor.look()
     assert not rig.health.storage_low
+
+
+async def test_a_full_disk_closes_ingest_and_begins_a_round_of_retention_at_once() -> None:
+    rig = Rig()
+    running = asyncio.create_task(rig.janitor.retain())
+    await rig.shelf.seen()
+    await settle()
+    rig.shelf.short = True  # whatever min_free says
+    rig.janitor.look()
+    assert rig.health.refusals() == ["storage_low"]
+    await rig.shelf.seen()
+    await settle()
+    rig.shelf.short = False
+    rig.clock.advance(PURGE_SOONER)
+    await rig.shelf.seen()
+    await settle()
+    assert rig.health.refusals() == []  # seen at once, not at the next look
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_what_was_purged_is_counted_by_state_and_cause() -> None:

@@ -11,6 +11,9 @@ from hookpost.core.settings import IngestListener, Retention
 _SPARE_DESCRIPTORS = 64
 """Descriptors beside connections: database, log, listeners, resolver threads."""
 
+_LEAST_FREE = 32 << 20
+"""Bytes: the ballast that the outbox lays beside the database, twice."""
+
 _CREDENTIAL = re.compile(
     r"authorization|cookie|.*(token|secret|password|api-?key|credential).*", re.IGNORECASE
 )
@@ -27,6 +30,7 @@ def give(draft: Draft) -> None:
     _endpoints(draft)
     _patterns(draft)
     _ages(draft)
+    _reserve(draft)
     _descriptors(draft)
 
 
@@ -128,6 +132,17 @@ def _ages(draft: Draft) -> None:
                 f"{units.duration_text(longest)} for which retry policy {policy} tries; raise it"
             )
             draft.warning(("retention", key), "short-retention", message)
+
+
+def _reserve(draft: Draft) -> None:
+    """Below it ingest would close only when the outbox has no room of its own left."""
+    text = draft.part("storage").get("min_free")
+    if text is not None and units.size(text) < _LEAST_FREE:
+        message = (
+            f"{text} is less than the 32MiB that the outbox wants for itself on a full disk; "
+            "raise it"
+        )
+        draft.warning(("storage", "min_free"), "small-reserve", message)
 
 
 def _descriptors(draft: Draft) -> None:

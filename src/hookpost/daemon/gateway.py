@@ -118,7 +118,7 @@ class Gateway:
         readings.ready = lambda: not parts.health.refusals()
         readings.sources = outbox.sources
         metrics.loaded(self._hash, parts.clock.wall())
-        outbox.observer = StorageObserver(outbox, metrics)
+        outbox.observer = StorageObserver(outbox, metrics, parts.clock, parts.janitor.look)
 
     def _background(self) -> Background:
         parts, clock = self._parts, self._parts.clock

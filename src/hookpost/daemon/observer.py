@@ -1,20 +1,30 @@
 """What the outbox tells of itself, handed on to metrics and log."""
 
 import logging
+from collections.abc import Callable
 
+from hookpost.clock import Clock
 from hookpost.core.model import DeadReason, EndpointId
 from hookpost.metrics import Metrics
+from hookpost.services.sparse_log import SparseLog
 from hookpost.storage.outbox import Outbox
 
 log = logging.getLogger("hookpost.storage")
 
 
 class StorageObserver:
-    """Counts commits, refills and purges, and the deliveries that were put dead."""
+    """Counts commits, refills and purges, and the deliveries that were put dead.
 
-    def __init__(self, outbox: Outbox, metrics: Metrics) -> None:
+    `refused` is called whenever the disk refused something: somebody should look at it.
+    """
+
+    def __init__(
+        self, outbox: Outbox, metrics: Metrics, clock: Clock, refused: Callable[[], None]
+    ) -> None:
         self._outbox = outbox
         self._metrics = metrics
+        self._log = SparseLog(log, clock)
+        self._refused = refused
 
     def operated(self, operation: str, seconds: float) -> None:
         """An operation of the outbox took so long."""
@@ -23,11 +33,12 @@ class StorageObserver:
     def erred(self, operation: str) -> None:
         """The disk refused an operation."""
         self._metrics.storage_error(operation)
-        log.error("storage.refused", extra={"fields": {"operation": operation}})
+        self._log.write(logging.ERROR, "storage.refused", operation, {"operation": operation})
+        self._refused()
 
     def overflowed(self, endpoint: EndpointId, count: int) -> None:
         """So many deliveries were put dead, because the endpoint owes max_pending already."""
         name = self._outbox.endpoint(endpoint).name
         self._metrics.endpoint(name).dead(DeadReason.OVERFLOW, count)
         fields = {"endpoint": name, "count": count, "reason": "overflow"}
-        log.warning("deliveries.dead", extra={"fields": fields})
+        self._log.write(logging.WARNING, "deliveries.dead", name, fields)

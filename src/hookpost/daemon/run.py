@@ -18,7 +18,7 @@ from hookpost.systemd import SystemdError
 
 log = logging.getLogger("hookpost.daemon")
 
-UNAVAILABLE, CANNOT_CREATE, LOCKED, FORBIDDEN = 69, 73, 75, 77
+UNAVAILABLE, CANNOT_CREATE, LOCKED, FORBIDDEN, INVALID = 69, 73, 75, 77, 78
 
 
 def run(options: Options) -> int:
@@ -80,7 +80,7 @@ async def _serve(options: Options, config: Config) -> int:
     except AlreadyLocked as error:
         return _refused(error, LOCKED)
     except StorageCorrupt as error:
-        return _refused(error, UNAVAILABLE)
+        return _refused(error, INVALID)  # starting it again would not mend the file
     except OutboxError as error:
         forbidden = isinstance(error.__cause__, PermissionError)
         return _refused(error, FORBIDDEN if forbidden else CANNOT_CREATE)

@@ -17,6 +17,7 @@ log = logging.getLogger("hookpost.janitor")
 
 LOOK_EVERY = 5.0  # seconds between two looks at the disk
 PURGE_EVERY = 10.0  # seconds between two rounds of retention when nothing is left over
+PURGE_SOONER = 1.0  # the same while the disk is low: each round folds in the log and looks again
 PURGE_PAUSE = 0.02  # seconds between two steps of one round: puts come first
 AGES_EVERY = 15.0
 ENOUGH_AGAIN = 1.1  # free space must exceed min_free by this much before ingest opens again
@@ -88,7 +89,10 @@ class Janitor:
             except OutboxError as error:
                 log.warning("retention.failed", extra={"fields": {"error": str(error)}})
                 more = False
-            await self._rest(PURGE_PAUSE if more else PURGE_EVERY)
+            await self._rest(PURGE_PAUSE if more else self._leisure())
+
+    def _leisure(self) -> float:
+        return PURGE_SOONER if self._health.storage_low else PURGE_EVERY
 
     async def _rest(self, seconds: float) -> None:
         sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
@@ -109,7 +113,10 @@ class Janitor:
             await self._clock.sleep(AGES_EVERY)
 
     def look(self) -> None:
-        """Judge the disk once: closes ingest below min_free or at max_size, opens it again."""
+        """Judge the disk once: closes ingest below min_free or at max_size, opens it again.
+
+        Closing begins a round of retention at once.
+        """
         sizes = self._outbox.sizes()
         low = self._is_low(sizes, self._current.snapshot.config)
         if low == self._health.storage_low:
@@ -118,18 +125,21 @@ class Janitor:
         fields = {"free": sizes.free, "database": sizes.database, "wal": sizes.wal}
         if low:
             log.error("storage.low", extra={"fields": fields})
+            self._nudged.set()
         else:
             log.warning("storage.recovered", extra={"fields": fields})
 
     def _is_low(self, sizes: StorageSizes, config: Config) -> bool:
         wanted = config.storage.min_free * (ENOUGH_AGAIN if self._health.storage_low else 1.0)
-        return sizes.free < wanted or sizes.database >= config.retention.max_size
+        return sizes.short or sizes.free < wanted or sizes.database >= config.retention.max_size
 
     async def purge_step(self) -> bool:
         """One step of retention; True when there is more to do soon."""
         limits = retention_limits(self._current.snapshot.config)
         purged = await self._outbox.purge(limits, self._clock.now())
         self._count(purged)
+        if self._health.storage_low:
+            self.look()
         return purged.more
 
     def _count(self, purged: Purged) -> None:

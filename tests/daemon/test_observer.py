@@ -1,0 +1,36 @@
+"""What the daemon says of its outbox, and how often."""
+
+import logging
+from pathlib import Path
+
+import pytest
+from tests.builders import FakeClock
+from tests.storage.steps import NOW, endpoints
+
+from hookpost.daemon.observer import StorageObserver
+from hookpost.metrics import Metrics
+from hookpost.services.sparse_log import PER_SECOND
+from hookpost.storage.sqlite import SqliteOutbox
+
+
+async def test_a_flood_of_overflows_and_refusals_is_counted_whole_and_logged_in_part(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, metrics, looked = FakeClock(NOW), Metrics(FakeClock(NOW)), []
+    metrics.configure(sources=(), endpoints=("crm",), secrets={}, subscriptions=0)
+    outbox = await SqliteOutbox.open(tmp_path / "outbox.db", clock=clock)
+    try:
+        (crm,) = await endpoints(outbox, "crm")
+        observer = StorageObserver(outbox, metrics, clock, lambda: looked.append(True))
+        with caplog.at_level(logging.WARNING, "hookpost.storage"):
+            for _ in range(100):
+                observer.overflowed(crm, 2)
+                observer.erred("commit")
+        assert caplog.messages.count("deliveries.dead") == PER_SECOND
+        assert caplog.messages.count("storage.refused") == PER_SECOND
+        assert len(looked) == 100
+        text = metrics.render().decode()
+        assert 'hookpost_dead_letters_total{endpoint="crm",reason="overflow"} 200.0' in text
+        assert 'hookpost_storage_errors_total{operation="commit"} 100.0' in text
+    finally:
+        await outbox.close()
