@@ -41,7 +41,7 @@ def step(store: Store, limits: RetentionLimits, monotonic: Iterator[float] | Non
     store.begin()
     tally = Tally()
     purged = retention.purge(
-        store, limits, NOW + 1, frozenset(), tally, monotonic=lambda: next(ticks)
+        store, frozenset(), tally, limits=limits, now=NOW + 1, monotonic=lambda: next(ticks)
     )
     store.commit(tally)
     return purged

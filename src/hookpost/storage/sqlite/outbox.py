@@ -3,13 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from hookpost.clock import Clock
-from hookpost.core.errors import Conflict, NotFound, OutboxError, StorageUnavailable
+from hookpost.core.errors import Conflict, OutboxError, StorageUnavailable
 from hookpost.core.model import (
     Delivery,
     DeliveryId,
@@ -34,31 +33,16 @@ from hookpost.storage.outbox import (
 )
 from hookpost.storage.sqlite import endpoints as rows
 from hookpost.storage.sqlite import retention, verbs
-from hookpost.storage.sqlite.books import Book
 from hookpost.storage.sqlite.claims import Claims
-from hookpost.storage.sqlite.files import Lock, free_bytes, prepare
+from hookpost.storage.sqlite.files import Lock, free_bytes, prepare, size_of
 from hookpost.storage.sqlite.group import GroupCommit
+from hookpost.storage.sqlite.known import Known
+from hookpost.storage.sqlite.observer import Observer
 from hookpost.storage.sqlite.people import People
 from hookpost.storage.sqlite.reader import Reader
 from hookpost.storage.sqlite.settlements import Owned
 from hookpost.storage.sqlite.transaction import Done
 from hookpost.storage.sqlite.writer import Writer
-
-
-class Observer(Protocol):
-    """Who counts what the outbox does; called on the loop, must be quick."""
-
-    def operated(self, operation: str, seconds: float) -> None:
-        """A commit, a refill or a reading (`commit`, `refill`, `purge`) took so long."""
-        ...
-
-    def erred(self, operation: str) -> None:
-        """A commit was refused by the disk."""
-        ...
-
-    def overflowed(self, endpoint: EndpointId, count: int) -> None:
-        """So many deliveries were put dead `overflow`."""
-        ...
 
 
 class SqliteOutbox:
@@ -73,9 +57,6 @@ class SqliteOutbox:
         self._clock = clock
         self._lock = lock
         self._readers = AsyncExitStack()
-        self._books: dict[int, Book] = {}
-        self._names: dict[str, EndpointId] = {}
-        self._sources: dict[str, SourceRecord] = {}
         self._was_swamped = False
         self._short = False
         self._closing = False
@@ -102,18 +83,17 @@ class SqliteOutbox:
 
     async def _start(self, synchronous: str) -> None:
         self._writer = Writer(self._path, synchronous, self._clock)
-        self._books, self._sources = await self._writer.open()
-        self._names = {book.record.name: book.record.id for book in self._books.values()}
+        self._known = Known(*await self._writer.open())
         try:
             pages = await self._readers.enter_async_context(await Reader.open(self._path))
             lists = await self._readers.enter_async_context(await Reader.open(self._path))
         except BaseException:
             await self._writer.close()
             raise
-        self._claims = Claims(self._books, pages, self._clock.monotonic, self._operated)
+        self._claims = Claims(self._known.books, pages, self._clock.monotonic, self._operated)
         self._group = GroupCommit(self._writer.submit, self._committed, self._claims.in_flight)
         self._writer.serve(self._group.answered, self._group.broke)
-        self._people = People(lists, self._claims, self._names.get, self._change)
+        self._people = People(lists, self._claims, self._known.number, self._change)
 
     @property
     def failed(self) -> "asyncio.Future[OutboxError]":
@@ -168,11 +148,7 @@ class SqliteOutbox:
     def _committed(self, done: Done, settlements: Sequence[Owned]) -> None:
         """What a transaction changed, told to memory before anybody is answered."""
         tally, self._short = done.tally, done.short
-        for endpoint, deltas in tally.endpoints.items():
-            if endpoint in self._books:
-                self._books[endpoint].count(deltas)
-        for name, moved in tally.sources.items():
-            self._sources[name] = (self._sources.get(name) or SourceRecord(name)).moved(moved)
+        self._known.counted(tally)
         self._claims.committed(tally, list(zip(settlements, done.settled, strict=True)))
         self._observe(done)
         blocked = self._group.swamped or self._group.jammed
@@ -203,43 +179,18 @@ class SqliteOutbox:
         revisions: list[rows.Revision] = await self._group.command(
             lambda store, _, tally: rows.apply(store, wanted, now, tally), self._revised
         )
-        fresh = {revision.record.id for revision in revisions if revision.record.fresh}
-        named = {spec.name: self._books[self._names[spec.name]].shown() for spec in wanted}
-        return {
-            name: replace(record, fresh=True) if record.id in fresh else record
-            for name, record in named.items()
-        }
+        return self._known.named([spec.name for spec in wanted], revisions)
 
     def _revised(self, revisions: Sequence[rows.Revision]) -> None:
-        """Rows were written: books, names and windows follow."""
-        for revision in revisions:
-            record = replace(revision.record, fresh=False)
-            book = self._books.get(record.id)
-            if book is None:
-                book = self._books[record.id] = Book(record, revision.max_pending)
-                self._claims.admit(record.id, book)
-            else:
-                if self._names.get(book.record.name) == record.id:
-                    del self._names[book.record.name]
-                book.revise(record, revision.max_pending)
-                self._claims.follow(record.id, book)
-            self._names[record.name] = record.id
+        self._known.revised(revisions, self._claims)
 
     def endpoint(self, endpoint: EndpointId) -> EndpointRecord:
         """See Outbox.endpoint. NotFound."""
-        book = self._books.get(endpoint)
-        if book is None:
-            raise NotFound(f"endpoint number {endpoint}: is not in the outbox")
-        return book.shown()
+        return self._known.endpoint(endpoint)
 
     def endpoints(self) -> Sequence[EndpointRecord]:
         """See Outbox.endpoints."""
-        records = [book.shown() for book in self._books.values()]
-        return [
-            record
-            for record in records
-            if record.removed_at is None or record.counts.pending or record.counts.dead_letters
-        ]
+        return self._known.endpoints()
 
     async def update_endpoint(
         self, endpoint: EndpointId, now: float, **changes: Any
@@ -256,7 +207,7 @@ class SqliteOutbox:
 
     def sources(self) -> Mapping[str, SourceRecord]:
         """See Outbox.sources."""
-        return dict(self._sources)
+        return dict(self._known.sources)
 
     # -- people ------------------------------------------------------------------------------
 
@@ -318,9 +269,7 @@ class SqliteOutbox:
         """See Outbox.purge."""
         started = self._clock.monotonic()
         step = partial(retention.purge, limits=limits, now=now, monotonic=self._clock.monotonic)
-        purged: Purged = await self._group.command(
-            lambda store, in_flight, tally: step(store, in_flight=in_flight, tally=tally)
-        )
+        purged: Purged = await self._group.command(step)
         self._operated("purge", self._clock.monotonic() - started)
         return purged
 
@@ -331,8 +280,8 @@ class SqliteOutbox:
     def sizes(self) -> StorageSizes:
         """See Outbox.sizes."""
         return StorageSizes(
-            database=_size(self._path),
-            wal=_size(self._path.with_name(self._path.name + "-wal")),
+            database=size_of(self._path),
+            wal=size_of(self._path.with_name(self._path.name + "-wal")),
             free=free_bytes(self._path.parent),
             short=self._short,
         )
@@ -351,10 +300,3 @@ class SqliteOutbox:
         await self._readers.aclose()  # before the writer: the last to close folds the log in
         await self._writer.close()
         self._lock.release()
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0

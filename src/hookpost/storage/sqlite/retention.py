@@ -82,11 +82,11 @@ class _Step:
 
 def purge(
     store: Store,
-    limits: RetentionLimits,
-    now: float,
     in_flight: frozenset[int],
     tally: Tally,
     *,
+    limits: RetentionLimits,
+    now: float,
     monotonic: Callable[[], float],
 ) -> Purged:
     """Sweep removed endpoints, then delete what is too old, then what is too much."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hookpost.core.errors import StorageFull
 from hookpost.storage.sqlite.faults import Fault, fault
-from hookpost.storage.sqlite.files import BALLAST, Ballast, free_bytes
+from hookpost.storage.sqlite.files import BALLAST, Ballast, free_bytes, size_of
 
 SLACK = 4 << 20  # bytes that events leave to settlements and to purging
 RESERVE = 2 << 20  # bytes that settlements leave to purging
@@ -47,10 +47,7 @@ class Room:
 
     def log_size(self) -> int:
         """Bytes of the write-ahead log's file."""
-        try:
-            return self._log.stat().st_size
-        except FileNotFoundError:
-            return 0
+        return size_of(self._log)
 
     def refusal(self, size: int, count: int) -> StorageFull | None:
         """Why `count` events with bodies of `size` bytes may not be stored now; None: they may."""

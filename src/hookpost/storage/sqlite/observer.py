@@ -1,0 +1,21 @@
+"""Who is told what the outbox does."""
+
+from typing import Protocol
+
+from hookpost.core.model import EndpointId
+
+
+class Observer(Protocol):
+    """Who counts what the outbox does; called on the loop, must be quick."""
+
+    def operated(self, operation: str, seconds: float) -> None:
+        """A commit, a refill or a reading (`commit`, `refill`, `purge`) took so long."""
+        ...
+
+    def erred(self, operation: str) -> None:
+        """A commit was refused by the disk."""
+        ...
+
+    def overflowed(self, endpoint: EndpointId, count: int) -> None:
+        """So many deliveries were put dead `overflow`."""
+        ...
