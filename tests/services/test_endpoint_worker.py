@@ -360,6 +360,53 @@ async def test_an_open_breaker_holds_everything_and_probes_one_at_a_time(
     assert bench.outbox.endpoint(worker.id).counts.delivered == 5
 
 
+async def test_each_move_of_the_breaker_is_one_line_also_when_only_time_moves_it(
+    bench: Bench, receiver: ScriptedReceiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "hookpost.dispatch")
+    policy = BreakerPolicy(consecutive_failures=1, open_for=30.0, probes=1)
+    receiver.answers(BROKEN, BROKEN, OK)
+    worker = await bench.worker(an_endpoint(circuit_breaker=policy, concurrency=1), receiver)
+    caplog.clear()  # a new endpoint's own lines
+    await bench.put(worker.id, 5)
+    for wait in (0, 29, 1.01, 59, 1.01, 0):
+        bench.clock.advance(wait)
+        await step(worker)
+        await step(worker)
+    lines = [one.getMessage() for one in caplog.records if "breaker" in one.getMessage()]
+    assert lines == [
+        "breaker.opened", "breaker.half_opened", "breaker.opened", "breaker.half_opened",
+        "breaker.closed",
+    ]  # fmt: skip
+
+
+async def test_a_lane_that_goes_on_as_the_probe_says_so(
+    bench: Bench, receiver: ScriptedReceiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "hookpost.dispatch")
+    policy = BreakerPolicy(consecutive_failures=1, open_for=30.0, probes=1)
+    worker = await bench.worker(an_endpoint(circuit_breaker=policy, concurrency=2), receiver)
+    await step(worker)
+    receiver.hang()
+    await bench.put(worker.id, 3)
+    await worker.tick()
+    await receiver.hit(2)
+    receiver.answer(BROKEN)
+    async with asyncio.timeout(10):
+        while "breaker.opened" not in caplog.messages:
+            turned = asyncio.get_running_loop().create_future()
+            asyncio.get_running_loop().call_soon(turned.set_result, None)
+            await turned
+    caplog.clear()
+    bench.clock.advance(31)
+    receiver.answer(OK)
+    await receiver.hit(3)  # without a round by the feeder
+    assert "breaker.half_opened" in caplog.messages
+    receiver.answer(OK)
+    receiver.answers(OK)
+    await worker.idle()
+
+
 async def test_retry_after_with_429_holds_the_whole_endpoint_over_a_restart(
     bench: Bench, receiver: ScriptedReceiver
 ) -> None:

@@ -12,7 +12,7 @@ from math import inf
 
 from hookpost.core import breaker as circuit
 from hookpost.core import ratelimit
-from hookpost.core.breaker import Breaker, Closed
+from hookpost.core.breaker import Breaker, Closed, HalfOpen
 from hookpost.core.model import EndpointRecord
 from hookpost.core.ratelimit import Bucket
 from hookpost.core.secrets import Secret
@@ -85,6 +85,11 @@ class Gate:
         self._breaker = breaker
         self._well = 0
         self._same_slot_until = -inf
+
+    @property
+    def half_open(self) -> bool:
+        """Whether the breaker probes; `admit` and `start` begin it when its time has come."""
+        return type(self._breaker) is HalfOpen
 
     # -- asking ------------------------------------------------------------------------------
 

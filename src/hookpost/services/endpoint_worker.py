@@ -77,6 +77,7 @@ class EndpointWorker:
         self._bell = Bell(clock, self._running, endpoint.name)
         self._feeder: asyncio.Task[None] | None = None
         self._held_by: HeldBy | None = None
+        self._probing = self.gate.half_open  # as the log has it
         self._blocked = False  # whether the feeder rests because of the gate
         self._stopping = False
         self._interrupted = False
@@ -176,9 +177,13 @@ class EndpointWorker:
 
     def _url_changed(self) -> None:
         self.gate.probe()
-        attempt_log.breaker_moved(self.name, self.gate.breaker)
+        self._breaker_moved()
         self._keep_breaker(gone=False)
         self.gate.paused = self._row.paused
+
+    def _breaker_moved(self) -> None:
+        self._probing = self.gate.half_open
+        attempt_log.breaker_moved(self.name, self.gate.breaker)
 
     def _keep_breaker(self, **changes: Any) -> None:
         self._row.keep_breaker(self.gate.breaker, self._outfit[0].url, **changes)
@@ -193,6 +198,8 @@ class EndpointWorker:
         while not self._stopping:
             now = self._clock.now()
             admitted = self.gate.admit(now, self._clock.wall())
+            if self.gate.half_open and not self._probing:
+                self._breaker_moved()
             self._blocked = isinstance(admitted, Held)
             if isinstance(admitted, Held):
                 self._held(admitted, now)
@@ -256,6 +263,8 @@ class EndpointWorker:
             ticket = self.gate.start(now, wall)
             if not isinstance(ticket, Held):
                 self._held_by = None
+                if self.gate.half_open and not self._probing:
+                    self._breaker_moved()
                 return claimed[0], ticket
         self._outbox.release(claimed)  # this rings: the feeder knows what to do with it
         return None
@@ -323,7 +332,7 @@ class EndpointWorker:
         if moved:
             self._bell.ring()
             self._keep_breaker()
-            attempt_log.breaker_moved(endpoint.name, self.gate.breaker)
+            self._breaker_moved()
         if not outcome.ok:
             self._heed(delivery, outcome, endpoint, now)
             self._bell.ring()
