@@ -351,6 +351,19 @@ async def test_an_idle_writer_folds_the_log_into_the_database(
     assert outbox.sizes().wal == 0  # nothing was to be done, and nothing was written
 
 
+async def test_housekeeping_alone_does_not_keep_the_log_from_being_folded(
+    outbox: SqliteOutbox, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a file that retention made smaller would stay large, and ingest closed."""
+    monkeypatch.setattr(writer, "IDLE", 1000.0)
+    await outbox.put(an_event(), [])
+    clock.advance(1000.0)
+    await outbox.purge(FOREVER, NOW)
+    async with asyncio.timeout(5):
+        while outbox.sizes().wal:
+            await asyncio.get_running_loop().run_in_executor(None, int)
+
+
 async def test_a_sync_that_fails_while_nothing_is_written_ends_the_outbox_too(
     outbox: SqliteOutbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

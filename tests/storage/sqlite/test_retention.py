@@ -125,6 +125,13 @@ async def test_the_file_is_smaller_after_a_purge(tmp_path: Path, clock: FakeCloc
     assert path.stat().st_size < large / 4
 
 
+def test_shrinking_begins_before_the_file_is_so_large_that_ingest_closes(store: Store) -> None:
+    stored(store, 50, 100_000)
+    size = store.pragma("page_count") * store.pragma("page_size")
+    assert step(store, replace(FOREVER, max_size=int(size * 1.1))).events == {}
+    assert step(store, replace(FOREVER, max_size=int(size * 1.02))).events["size"] > 0
+
+
 async def test_events_that_go_for_the_files_size_are_counted_so(
     tmp_path: Path, clock: FakeClock
 ) -> None:

@@ -21,7 +21,8 @@ QUIET_SECONDS = 0.01  # the same while nobody waits for the transaction
 SWEPT = 200  # deliveries of one removed endpoint that one step may end
 PIECE = 50  # rows between two looks at the clock
 PAGES = 256  # that one step may give back to the file system
-AIM = 0.9  # of max_size, where shrinking ends
+START = 0.95  # of max_size, where shrinking begins: at the whole of it ingest would close
+AIM = 0.9  # where it ends
 _IDLE_SHARE = 8  # free pages beyond this share of the file are given back
 _IDLE_PAGES = 1024
 _FEW_PAGES = 16  # given back between two looks at the clock
@@ -213,10 +214,10 @@ def _forget_identities(store: Store, now: float) -> bool:
 
 
 def _shrink(store: Store, max_size: int, now: float, tally: Tally, step: _Step) -> None:
-    """Beyond max_size the oldest finished go first, until a tenth is free again."""
+    """Near max_size the oldest finished go first, until a tenth is free again."""
     while True:
         size, free = _pages(store)
-        if size > max_size:
+        if size > max_size * START:
             store.shrinking = True
         if size - free <= max_size * AIM:
             store.shrinking = False

@@ -19,7 +19,7 @@ from hookpost.storage.sqlite.transaction import Batch, Done, beyond_repair, tran
 
 log = logging.getLogger("hookpost.storage")
 
-IDLE = 2.0  # seconds without a batch after which the log is folded into the database
+IDLE = 2.0  # seconds without puts and settlements after which the log is folded in
 
 T = TypeVar("T")
 Opened = tuple[dict[int, Book], dict[str, SourceRecord]]
@@ -43,6 +43,7 @@ class Writer:
         self._answer: Callable[[Done], None] = _unheard
         self._broke: Callable[[StorageUnavailable], None] = _unheard
         self._failure: StorageUnavailable | None = None
+        self._idle_since = 0.0
         # Daemonic: a crash elsewhere must be able to end the process; WAL forgives it.
         self._thread = threading.Thread(target=self._run, name="outbox-writer", daemon=True)
 
@@ -88,12 +89,16 @@ class Writer:
         self._end(store)
 
     def _next(self, store: Store) -> Batch | None:
-        """The next batch; the log is folded in while none comes."""
+        """The next batch; the log is folded in while nobody waits for one."""
+        if not store.quiet:
+            self._idle_since = self._clock.monotonic()
         while self._failure is None and store.room.log_size():
             try:
-                return self._queue.get(timeout=IDLE)
+                wait = self._idle_since + IDLE - self._clock.monotonic()
+                return self._queue.get(timeout=max(wait, 0.0))
             except Empty:
                 self._fold(store)
+                self._idle_since = self._clock.monotonic()
         return self._queue.get()
 
     def _fold(self, store: Store) -> None:
