@@ -218,7 +218,9 @@ def test_the_states_of_all_deliveries_add_up(metrics: Metrics) -> None:
 
 
 def test_ages_count_from_acceptance_and_from_due_time(metrics: Metrics, clock: FakeClock) -> None:
-    metrics.readings.endpoints = lambda: [a_record("crm", 1), a_record("audit", 2)]
+    owing = EndpointCounts(created=1, pending=1)
+    records = [a_record("crm", 1, counts=owing), a_record("audit", 2, counts=owing)]
+    metrics.readings.endpoints = lambda: records
     now = clock.now()
     metrics.readings.ages = lambda: {
         EndpointId(1): Age(accepted_at=now - 90, due_at=now - 30),
@@ -228,6 +230,11 @@ def test_ages_count_from_acceptance_and_from_due_time(metrics: Metrics, clock: F
     assert shown['oldest_pending_delivery_age_seconds{endpoint="crm"}'] == 90
     assert shown['delivery_overdue_seconds{endpoint="crm"}'] == 30
     assert shown['delivery_overdue_seconds{endpoint="audit"}'] == 0
+
+    records[0] = a_record("crm", 1, counts=EndpointCounts(created=1, delivered=1))
+    shown = samples(metrics)  # the ages are looked up now and then, the counts are of this moment
+    assert shown['oldest_pending_delivery_age_seconds{endpoint="crm"}'] == 0
+    assert shown['delivery_overdue_seconds{endpoint="crm"}'] == 0
 
 
 def test_a_refused_reload_is_told_and_the_hash_in_force_stays(metrics: Metrics) -> None:

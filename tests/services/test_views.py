@@ -18,14 +18,18 @@ from hookpost.core.model import (
     State,
 )
 from hookpost.services import views
-from hookpost.storage.outbox import DeliveryView
+from hookpost.storage.outbox import Death, DeliveryView
 
 VIEW = DeliveryView(
     id=DeliveryId(4), sequence=9, event_id="evt_1", event_type="invoice.paid", source="billing",
     endpoint="crm", state=State.DEAD, reason=DeadReason.EXHAUSTED, attempts=3,
-    accepted_at=1_750_000_000.0, next_at=None, added_at=1_750_000_009.5,
+    accepted_at=1_750_000_000.0, next_at=None, finished_at=1_750_000_009.5,
     last_attempt_at=1_750_000_009.25, last_error="HTTP 503", last_kind="http_5xx", last_status=503,
     replayed_at=None, last_replay_attempt=None, last_replay_error=None,
+    death=Death(
+        at=1_750_000_009.5, reason=DeadReason.EXHAUSTED, attempted_at=1_750_000_009.25,
+        error="HTTP 503", kind="http_5xx", status=503,
+    ),
 )  # fmt: skip
 
 
@@ -43,10 +47,13 @@ def test_a_dead_letter_has_the_fields_of_the_contract() -> None:
 
 def test_a_replayed_one_says_when_and_what_came_of_it() -> None:
     again = replace(
-        VIEW, state=State.PENDING, replayed_at=1.0, last_replay_attempt=2.0, last_replay_error="no"
-    )
+        VIEW, state=State.DELIVERED, reason=None, finished_at=9.0, last_error=None,
+        replayed_at=1.0, last_replay_attempt=2.0, last_replay_error="no",
+    )  # fmt: skip
     shown = views.shown_dead_letter_line(again)
     assert shown["status"] == "replayed"
+    first = views.shown_dead_letter_line(VIEW)
+    assert all(shown[key] == first[key] for key in ("reason", "error", "addedAt"))
     assert shown["replayedAt"] == "1970-01-01T00:00:01.000Z"
     assert shown["lastReplayAttempt"] == "1970-01-01T00:00:02.000Z"
     assert shown["lastReplayError"] == "no"

@@ -585,7 +585,10 @@ async def test_a_dead_letter_tells_its_story_over_a_replay(outbox: Outbox) -> No
     (crm,) = await endpoints(outbox, "crm")
     (number,) = await dead_letters(outbox, crm, 1)
     view = (await outbox.delivery(number)).view
-    assert (view.state, view.reason, view.added_at) == (State.DEAD, DeadReason.EXHAUSTED, NOW)
+    assert (view.state, view.reason, view.finished_at) == (State.DEAD, DeadReason.EXHAUSTED, NOW)
+    first = view.death
+    assert first is not None
+    assert (first.at, first.reason, first.kind) == (NOW, DeadReason.EXHAUSTED, "http_5xx")
     assert (view.last_kind, view.last_status, view.last_error) == ("http_5xx", 500, "500")
     assert (view.replayed_at, view.last_replay_attempt) == (None, None)
     assert await outbox.replay(Selection(ids=(number,)), NOW + 10) == 1
@@ -595,6 +598,7 @@ async def test_a_dead_letter_tells_its_story_over_a_replay(outbox: Outbox) -> No
         NOW + 10,
         None,
     )
+    assert view.death == first
     (delivery,) = await claim_all(outbox, crm, NOW + 10)
     assert (delivery.replayed, delivery.attempts, delivery.round_attempts) == (True, 1, 0)
     assert delivery.round_started == NOW + 10
@@ -602,6 +606,7 @@ async def test_a_dead_letter_tells_its_story_over_a_replay(outbox: Outbox) -> No
     view = (await outbox.delivery(number)).view
     assert (view.last_replay_attempt, view.last_replay_error) == (NOW + 20, "500")
     assert view.attempts == 2
+    assert view.death == first
 
 
 async def test_a_replay_goes_to_the_tail(outbox: Outbox) -> None:

@@ -153,7 +153,10 @@ def change(verbs: Verbs, args: argparse.Namespace) -> int:
     """A verb over deliveries given by number or by options; asks if it is in bulk or final."""
     wanted = CHANGES[args.command, args.verb]
     body = _wanted(args)
-    number = verbs.post(wanted.path, {**body, "dryRun": True})[wanted.done]
+    counted = verbs.post(wanted.path, {**body, "dryRun": True})
+    number = counted[wanted.done]
+    if counted.get("leftAlone"):
+        output.say(f"{counted['leftAlone']} of removed endpoints are left alone")
     if args.dry_run:
         return _told(number, f"would be {wanted.done}", args)
     if number and (wanted.final or not args.ids):

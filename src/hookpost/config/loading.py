@@ -166,18 +166,31 @@ def _built(draft: Draft, path: Path) -> Config:
         subscriptions=endpoints.subscriptions(draft),
         logging=places.logging(draft),
         hash=_hash(draft),
+        fingerprint=_fingerprint(draft),
     )
 
 
 def _hash(draft: Draft) -> str:
-    """The same for files that say the same with the same secrets, whatever their layout."""
+    """The same for files that say the same, whatever their layout.
+
+    It is published, so the secrets' values are not in it: whoever knows the file could try guesses.
+    """
+    return _digest(draft).hexdigest()[:HASHED]
+
+
+def _fingerprint(draft: Draft) -> str:
+    """The same for files that say the same with the same secrets; never published."""
+    digest = _digest(draft)
+    for name, secret in sorted(draft.secrets.items()):
+        value = secret.value if secret is not None else b""
+        digest.update(f"\n{name}:{len(value)}:".encode() + value)
+    return digest.hexdigest()
+
+
+def _digest(draft: Draft) -> "hashlib._Hash":
     kept = {
         key: list(value.items()) if key == "subscriptions" else value  # their order has meaning
         for key, value in draft.data.items()
         if not key.startswith("x-") and key != "include"
     }
-    digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode())
-    for name, secret in sorted(draft.secrets.items()):
-        value = secret.value if secret is not None else b""
-        digest.update(f"\n{name}:{len(value)}:".encode() + value)
-    return digest.hexdigest()[:HASHED]
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode())

@@ -209,7 +209,10 @@ class Logging:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """One whole, valid configuration. `hash` covers the files' values and the secrets' bytes."""
+    """One whole, valid configuration.
+
+    `hash` covers the files' values and is published; `fingerprint` covers the secrets' bytes too.
+    """
 
     path: Path
     listen: Listen
@@ -221,3 +224,4 @@ class Config:
     subscriptions: tuple[Subscription, ...] = ()
     logging: Logging = field(default_factory=Logging)
     hash: str = ""
+    fingerprint: str = field(default="", repr=False)

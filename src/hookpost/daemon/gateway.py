@@ -59,10 +59,13 @@ class Gateway:
         passed = systemd.passed_sockets(os.environ, names=NAMES, pid=os.getpid())
         storage = config.storage
         outbox = await SqliteOutbox.open(storage.path, synchronous=storage.synchronous, clock=clock)
+        faces: Mapping[str, Face] = {}
         try:
-            records = await outbox.apply_endpoints(endpoint_specs(config), clock.now())
             faces = open_faces(config.listen, passed)
+            # Last: a start that is refused must not have parked or renamed anything.
+            records = await outbox.apply_endpoints(endpoint_specs(config), clock.now())
         except BaseException:
+            close_faces(faces)
             await outbox.close()
             raise
         parts = Parts(options, clock, outbox, snapshot_of(config, records))

@@ -207,12 +207,12 @@ def _standing(views: Sequence[_View], now: float) -> Iterator[Metric]:
         (
             "oldest_pending_delivery_age_seconds",
             "Age of the oldest pending delivery, since its event's acceptance; 0: none.",
-            lambda v: max(0.0, now - v.age.accepted_at) if v.age else 0.0,
+            lambda v: max(0.0, now - v.age.accepted_at) if v.age and v.counts.pending else 0.0,
         ),
         (
             "delivery_overdue_seconds",
             "How long the most overdue delivery has been due; 0: none.",
-            lambda v: max(0.0, now - v.age.due_at) if v.age else 0.0,
+            lambda v: max(0.0, now - v.age.due_at) if v.age and v.counts.pending else 0.0,
         ),
         (
             "endpoint_paused",

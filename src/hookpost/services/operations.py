@@ -122,6 +122,11 @@ class Operations:
                 raise Conflict(f"endpoint {to} is not in the configuration: nothing can move there")
             target = record.id
             wanted = {State.PARKED}
+        elif selection.endpoint is not None and self._removed(selection.endpoint):
+            raise Conflict(
+                f"endpoint {selection.endpoint} is not in the configuration, its deliveries are "
+                "parked: configure it again, or move them with --to ENDPOINT"
+            )
         selection = _narrowed(selection, frozenset(wanted))
         if dry_run:
             return await self._counted(selection, "retried")
@@ -137,12 +142,19 @@ class Operations:
         return _done("deliveries.cancelled", selection, "cancelled", number)
 
     async def replay(self, selection: Selection, *, dry_run: bool) -> Shown:
-        """Dead letters become pending in a new round."""
+        """Dead letters become pending in a new round; those of removed endpoints are left alone."""
+        if selection.endpoint is not None and self._removed(selection.endpoint):
+            raise Conflict(
+                f"endpoint {selection.endpoint} is not in the configuration: its dead letters can "
+                "be replayed when it is configured again"
+            )
+        left = await self._of_removed(replace(selection, states=DEAD))
         if dry_run:
-            return await self._counted(replace(selection, states=DEAD), "replayed")
+            counted = await self._counted(replace(selection, states=DEAD), "replayed")
+            return {**counted, "replayed": counted["replayed"] - left, "leftAlone": left}
         selection = _narrowed(selection, DEAD)
         number = await self._outbox.replay(selection, self._clock.now())
-        return _done("dead_letters.replayed", selection, "replayed", number)
+        return {**_done("dead_letters.replayed", selection, "replayed", number), "leftAlone": left}
 
     async def purge(self, selection: Selection, *, dry_run: bool) -> Shown:
         """Delete dead letters for good."""
@@ -187,6 +199,22 @@ class Operations:
         if selection.limit is not None:
             number = min(number, selection.limit)
         return {verb: number, "dryRun": True}
+
+    def _removed(self, name: str) -> bool:
+        records = [record for record in self._outbox.endpoints() if record.name == name]
+        return any(record.removed_at is not None for record in records)
+
+    async def _of_removed(self, selection: Selection) -> int:
+        """How many of a selection belong to endpoints that have left the configuration."""
+        if selection.endpoint is not None:
+            return 0
+        gone = [one for one in self._outbox.endpoints() if one.removed_at is not None]
+        counts = [
+            await self._outbox.count(replace(selection, endpoint=one.name))
+            for one in gone
+            if one.counts.dead_letters
+        ]
+        return sum(counts)
 
     async def _known(self, selection: Selection) -> None:
         """NotFound for a name that is neither an endpoint's nor, once removed, a delivery's."""

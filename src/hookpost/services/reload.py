@@ -163,7 +163,7 @@ class Reloader:
                 ],
                 warnings=warnings,
             )
-        if config.hash == old.hash:
+        if config.fingerprint == old.fingerprint:
             return Report(
                 verdict=Verdict.UNCHANGED, old_hash=old.hash, new_hash=old.hash, warnings=warnings
             )

@@ -126,7 +126,7 @@ class Status:
         in_flight = state.in_flight if state else 0
         waiting = max(0, counts.pending - in_flight)
         removed = record.removed_at is not None
-        age = ages.get(record.id)
+        age = ages.get(record.id) if counts.pending else None  # looked up in the background
         return {
             "totalReceived": counts.created,
             **_worked([counts], 0),

@@ -12,7 +12,7 @@ from typing import Any
 
 from hookpost.core.model import Attempt, EndpointRecord, Event, State
 from hookpost.core.settings import Endpoint
-from hookpost.storage.outbox import DeliveryDetail, DeliveryView
+from hookpost.storage.outbox import Death, DeliveryDetail, DeliveryView
 
 Shown = dict[str, Any]
 
@@ -81,7 +81,7 @@ def shown_delivery(view: DeliveryView) -> Shown:
         "attempts": view.attempts,
         "acceptedAt": moment(view.accepted_at),
         "nextAt": moment(view.next_at),
-        "finishedAt": moment(view.added_at),
+        "finishedAt": moment(view.finished_at),
         "error": shown_error(view),
         "replayedAt": moment(view.replayed_at),
     }
@@ -95,24 +95,37 @@ def shown_error(view: DeliveryView) -> Shown | None:
         "message": view.last_error or f"never attempted: {view.reason}",
         "kind": view.last_kind or (view.reason.value if view.reason else None),
         "status": view.last_status,
-        "timestamp": moment(view.last_attempt_at or view.added_at),
+        "timestamp": moment(view.last_attempt_at or view.finished_at),
     }
 
 
 def shown_dead_letter(view: DeliveryView, event: Shown) -> Shown:
-    """A dead letter: the record of the contract around the delivery's number."""
+    """A dead letter: the record of the contract around the delivery's number.
+
+    `reason`, `error` and `addedAt` are those of its first death, whatever a replay came to.
+    """
+    death = view.death
     return {
         "id": view.id,
         "endpoint": view.endpoint,
-        "reason": view.reason.value if view.reason else None,
+        "reason": death.reason.value if death and death.reason else None,
         "originalEvent": event,
-        "error": shown_error(view),
+        "error": _fatal_error(death) if death else None,
         "attempts": view.attempts,
-        "addedAt": moment(view.added_at),
+        "addedAt": moment(death.at) if death else None,
         "status": "failed" if view.state is State.DEAD else "replayed",
         "replayedAt": moment(view.replayed_at),
         "lastReplayAttempt": moment(view.last_replay_attempt),
         "lastReplayError": view.last_replay_error,
+    }
+
+
+def _fatal_error(death: Death) -> Shown:
+    return {
+        "message": death.error or f"never attempted: {death.reason}",
+        "kind": death.kind or (death.reason.value if death.reason else None),
+        "status": death.status,
+        "timestamp": moment(death.attempted_at or death.at),
     }
 
 

@@ -109,11 +109,26 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Death:
+    """How a delivery first became a dead letter; it is kept when the letter is replayed.
+
+    `attempted_at` and what follows tell of the attempt before it, None where there was none.
+    """
+
+    at: float
+    reason: DeadReason | None
+    attempted_at: float | None
+    error: str | None
+    kind: str | None
+    status: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryView:
     """A delivery as shown: its state is the derived one. Times are UNIX seconds.
 
-    The `last_…` fields tell of the last attempt. `added_at` is when it became dead (or otherwise
-    final). `replayed_at` and the `replay_…` fields tell of the last replay, None before one.
+    The `last_…` fields tell of the last attempt. `finished_at` is when it became delivered, dead or
+    cancelled. `replayed_at` and the `replay_…` fields tell of the last replay, None before one.
     """
 
     id: DeliveryId
@@ -127,7 +142,7 @@ class DeliveryView:
     attempts: int
     accepted_at: float
     next_at: float | None
-    added_at: float | None
+    finished_at: float | None
     last_attempt_at: float | None
     last_error: str | None
     last_kind: str | None
@@ -135,6 +150,7 @@ class DeliveryView:
     replayed_at: float | None
     last_replay_attempt: float | None
     last_replay_error: str | None
+    death: Death | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

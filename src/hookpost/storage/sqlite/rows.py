@@ -17,7 +17,7 @@ from hookpost.core.model import (
     Result,
     State,
 )
-from hookpost.storage.outbox import DeliveryView
+from hookpost.storage.outbox import Death, DeliveryView
 from hookpost.storage.sqlite.books import Fresh
 
 Item = Fresh | sqlite3.Row | Delivery
@@ -115,7 +115,7 @@ def view_of(row: sqlite3.Row, in_flight: Collection[int]) -> DeliveryView:
         attempts=row["attempts"],
         accepted_at=row["accepted_at"],
         next_at=row["next_at"] if stored is State.PENDING else None,
-        added_at=row["settled_at"],
+        finished_at=row["settled_at"],
         last_attempt_at=row["started_at"],
         last_error=row["error"],
         last_kind=row["result"],
@@ -123,6 +123,24 @@ def view_of(row: sqlite3.Row, in_flight: Collection[int]) -> DeliveryView:
         replayed_at=row["replayed_at"],
         last_replay_attempt=row["started_at"] if replayed else None,
         last_replay_error=row["error"] if replayed else None,
+        death=_death(row, stored),
+    )
+
+
+def _death(row: sqlite3.Row, stored: State) -> Death | None:
+    """The first death: remembered by the replay that ended it, or the present one."""
+    if row["died_at"] is None and stored is not State.DEAD:
+        return None
+    remembered = row["died_at"] is not None
+    reason = row["died_reason" if remembered else "reason"]
+    fatal = "fatal_" if remembered else ""
+    return Death(
+        at=row["died_at" if remembered else "settled_at"],
+        reason=None if reason is None else DeadReason(reason),
+        attempted_at=row[f"{fatal}started_at"],
+        error=row[f"{fatal}error"],
+        kind=row[f"{fatal}result"],
+        status=row[f"{fatal}status"],
     )
 
 

@@ -42,7 +42,9 @@ CREATE TABLE delivery (
     reason         TEXT,
     settled_at     REAL,
     replayed_at    REAL,
-    replayed_after INTEGER            -- attempts made before the first replay
+    replayed_after INTEGER,           -- attempts made before the first replay
+    died_at        REAL,              -- of the first death, once it is replayed
+    died_reason    TEXT
 );
 CREATE INDEX delivery_due ON delivery (endpoint, next_at, id) WHERE state = 0;
 CREATE INDEX delivery_finished ON delivery (state, settled_at) WHERE state > 0;

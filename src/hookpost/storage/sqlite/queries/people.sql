@@ -23,6 +23,7 @@ UPDATE delivery SET state = 3, reason = NULL, settled_at = ? WHERE id IN (?...) 
 -- name: replay
 -- A dead letter begins a new round, at the tail.
 UPDATE delivery SET state = 0, reason = NULL, settled_at = NULL, next_at = ?, round_started = ?,
+    died_at = coalesce(died_at, settled_at), died_reason = coalesce(died_reason, reason),
     round_attempts = 0, replayed_at = ?, replayed_after = coalesce(replayed_after, attempts)
 WHERE id = ? AND state = 2
 

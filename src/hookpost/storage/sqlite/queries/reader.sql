@@ -32,7 +32,9 @@ WHERE endpoint = ? AND state = 0 AND next_at > ? ORDER BY next_at LIMIT 1
 -- A delivery as shown, with its last attempt; `from` and `where` follow.
 SELECT d.id, d.event, e.id AS event_id, e.type, e.source, p.name, d.state, d.reason, d.attempts,
        e.accepted_at, d.next_at, d.settled_at, a.started_at, a.error, a.result, a.status,
-       d.replayed_at, d.replayed_after, p.removed_at
+       d.replayed_at, d.replayed_after, p.removed_at, d.died_at, d.died_reason,
+       b.started_at AS fatal_started_at, b.error AS fatal_error, b.result AS fatal_result,
+       b.status AS fatal_status
 
 -- name: count
 -- How many; `from` and `where` follow.
@@ -58,8 +60,9 @@ FROM delivery d INDEXED BY delivery_dead
 CROSS JOIN event e ON e.seq = d.event CROSS JOIN endpoint p ON p.id = d.endpoint
 
 -- name: with_attempt
--- The last attempt, where one was made.
+-- The last attempt, and the last one before the first replay, where they were made.
 LEFT JOIN attempt a ON a.delivery = d.id AND a.number = d.attempts
+LEFT JOIN attempt b ON b.delivery = d.id AND b.number = d.replayed_after
 
 -- name: is_any
 TRUE
