@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.builders import FakeClock, an_event
+from tests.disks import others_fill, small_disk
 from tests.storage.steps import FOREVER, NOW, claim_all, delivered, endpoints, settle
 
 from hookpost.core.errors import OutboxError, StorageFull
@@ -27,27 +28,9 @@ EVERYTHING = replace(FOREVER, delivered=0)
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, small enough to be filled."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount, umount = shutil.which("mount"), shutil.which("umount")
-    if mount is None or umount is None:
-        pytest.skip("there is no mount command here to make a small disk with")
-    command = [mount, "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)]
-    made = subprocess.run(command, capture_output=True, text=True, check=False)
-    if made.returncode:
-        pytest.skip(f"a small disk cannot be mounted here: {made.stderr.strip()}")
-    yield folder
-    subprocess.run([umount, "--lazy", str(folder)], check=True)
-
-
-def others_fill(disk: Path, leave: int = 0) -> Path:
-    """Another program takes all that is free."""
-    path = disk / f"others-{leave}"
-    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while shutil.disk_usage(disk).free > leave:
-            file.write(bytes(min(65536, max(4096, shutil.disk_usage(disk).free - leave))))
-    return path
+    """A file system of its own."""
+    with small_disk(tmp_path / "disk", DISK) as folder:
+        yield folder
 
 
 async def fill(outbox: SqliteOutbox, crm: EndpointId) -> list[str]:
@@ -174,6 +157,7 @@ sys.path.insert(0, sys.argv[2])
 from hookpost.core.errors import OutboxError
 from hookpost.storage.sqlite import SqliteOutbox
 from tests.builders import FakeClock, an_event
+from tests.disks import others_fill, small_disk
 from tests.storage.steps import endpoints
 
 async def publish(outbox, crm, side):
