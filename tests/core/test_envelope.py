@@ -293,6 +293,11 @@ def test_strict_json_refuses_by_value_error_alone(body: bytes) -> None:
         strict_json(body)
 
 
+def test_strict_json_takes_an_integer_of_any_length() -> None:
+    value = strict_json(b'{"event": "a.b", "n": ' + b"7" * 5000 + b"}")
+    assert value["event"] == "a.b"
+
+
 def test_strict_json_gives_the_value() -> None:
     assert strict_json(b' {"a": [1, 2.5, "x"]} ') == {"a": [1, 2.5, "x"]}
 

@@ -262,6 +262,16 @@ async def test_a_type_can_be_a_value_or_come_from_an_expression() -> None:
     assert seen[0]["headers"]["x-a"] == "1, 2"
 
 
+async def test_a_type_that_is_missing_because_the_body_is_no_json_says_so() -> None:
+    extractor = Extractor(expression=lambda document: document["body"], text="body.event")
+    rig = a_rig(a_snapshot(raw_source(event_type=extractor)))
+
+    answer = await rig.send(b"plain", content_type="text/plain")
+
+    assert refusal(answer) == "type_missing"
+    assert "the body is not JSON" in answer.detail
+
+
 async def test_an_expression_sees_null_where_the_body_is_no_json() -> None:
     read = raw_source(
         event_type=Extractor(

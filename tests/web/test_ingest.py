@@ -81,6 +81,11 @@ async def test_a_duplicate_is_answered_with_200() -> None:
         (http(method="OPTIONS", target="*", body=b""), 404, "not_found"),
         (http(PAID, ("Content-Type", "text/plain")), 415, "content_type"),
         (http(PAID, ("Content-Encoding", "gzip")), 415, "content_encoding"),
+        (
+            http(PAID, ("Content-Encoding", "identity"), ("Content-Encoding", "gzip")),
+            415,
+            "content_encoding",
+        ),
         (http(b'{"eventType":"a","data":1,"x":1}'), 422, "envelope_invalid"),
         (http(b'{"eventType":"a\\u0000","data":1}'), 422, "type_invalid"),
         (http(b'{"eventType":"a","data":1,"eventId":"a b"}'), 422, "id_invalid"),

@@ -82,7 +82,14 @@ _scan = cast(
         parse_int=len, parse_float=len, parse_constant=_no_constant
     ).scan_once,
 )
-_strict = JSONDecoder(parse_constant=_no_constant)
+
+
+def _integer(digits: str) -> int | float:
+    """An integer of any length is JSON; where Python reads none, a float, as in JavaScript."""
+    return int(digits) if len(digits) <= 4000 else float(digits)
+
+
+_strict = JSONDecoder(parse_constant=_no_constant, parse_int=_integer)
 
 _OPEN = re.compile(r"[ \t\n\r]*\{[ \t\n\r]*")
 _NAME = re.compile(r'"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*')

@@ -182,7 +182,9 @@ def _raw_type(
     if isinstance(found, _Failed):
         return Refused("type_invalid", f"the event type cannot be read: {found.why}")
     if found is None:
-        return Refused("type_missing", f"no event type in {_where(extractor)}")
+        unread = document.get("body", "") is None
+        hint = ": the body is not JSON, so it is null there" if unread else ""
+        return Refused("type_missing", f"no event type in {_where(extractor)}{hint}")
     if not isinstance(found, str):
         return Refused("type_invalid", f"the event type in {_where(extractor)} is no text")
     return _type_mistake(found) or found

@@ -8,7 +8,7 @@ from typing import Any
 from hookpost.clock import Clock
 from hookpost.core.model import Duplicate, PutAnswer, Stored
 from hookpost.core.refusals import Refused
-from hookpost.core.verification import challenge
+from hookpost.core.verification import Headers, challenge
 from hookpost.metrics import Metrics, SourceMetrics
 from hookpost.services.ingest import Batch, Entrance, IngestService
 from hookpost.services.sparse_log import SparseLog
@@ -80,9 +80,10 @@ class IngestFace:
         length = headers.get("Content-Length")
         if length is not None and int(length) > allowed:
             return _too_large(allowed)
-        encoding = headers.get("Content-Encoding")
-        if encoding is not None and encoding.strip().lower() != "identity":
-            return Refused("content_encoding", "send the body as it is, without Content-Encoding")
+        if "Content-Encoding" in headers or "Transfer-Encoding" in headers:
+            refused = _encoded(headers)
+            if refused is not None:
+                return refused
         return self._service.admit(entrance, headers, request.peer)
 
     def _refuse(
@@ -138,6 +139,15 @@ class IngestFace:
         }
         key = (metrics.name, refused.code)
         self._log.write(logging.WARNING, "request.rejected", key, fields)
+
+
+def _encoded(headers: Headers) -> Refused | None:
+    """Bodies are taken as they are; chunks are how they travel, not what they are."""
+    if any(each.strip().lower() != "identity" for each in headers.getall("Content-Encoding", ())):
+        return Refused("content_encoding", "send the body as it is, without Content-Encoding")
+    if any(each.strip().lower() != "chunked" for each in headers.getall("Transfer-Encoding", ())):
+        return Refused("content_encoding", "of transfer encodings only chunked is taken")
+    return None
 
 
 def _too_large(limit: int) -> Refused:
