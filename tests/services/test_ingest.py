@@ -266,7 +266,7 @@ async def test_a_type_that_is_missing_because_the_body_is_no_json_says_so() -> N
     extractor = Extractor(expression=lambda document: document["body"], text="body.event")
     rig = a_rig(a_snapshot(raw_source(event_type=extractor)))
 
-    answer = await rig.send(b"plain", content_type="text/plain")
+    answer = await rig.send(b"plain", path="/in/github", content_type="text/plain")
 
     assert refusal(answer) == "type_missing"
     assert "the body is not JSON" in answer.detail
