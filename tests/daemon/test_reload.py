@@ -27,6 +27,7 @@ async def test_a_good_file_is_applied_at_sighup(
     home.write()
     report = await daemon.reload()
     assert (report["msg"], report["result"]) == ("config.reloaded", "applied")
+    await daemon.log("config.changed")  # it follows the line that `reload` waits for
     assert daemon.logged("config.changed", change="endpoints.audit: added")
     await daemon.accept({"n": 1})
     assert {each.path for each in await crm.count(2)} == {"/crm", "/audit"}
