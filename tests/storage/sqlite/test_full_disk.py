@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
 import signal
 import subprocess
@@ -196,6 +197,17 @@ async def test_a_process_killed_on_a_full_disk_starts_again_and_recovers(
         await outbox.close()
 
 
+@contextlib.contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """A child that does nothing meanwhile."""
+    os.kill(pid, signal.SIGSTOP)
+    os.waitpid(pid, os.WUNTRACED)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 def killed_at_full(disk: Path, *, others: bool) -> list[str]:
     """Run eight publishers until twenty refusals, kill them; what was acknowledged."""
     root = Path(__file__).parents[3]
@@ -208,8 +220,9 @@ def killed_at_full(disk: Path, *, others: bool) -> list[str]:
             refused += line == "full\n"
             if line != "full\n":
                 acknowledged.append(line.strip())
-            if others and len(acknowledged) == 60:
-                others_fill(disk)
+            if others and len(acknowledged) == 120:
+                with stopped(child.pid):  # else the others take the ballast that it gives up
+                    others_fill(disk)
             if refused == 20:
                 break
         child.send_signal(signal.SIGKILL)
