@@ -15,6 +15,7 @@ from multidict import CIMultiDict
 from tests.builders import FakeClock
 
 from hookpost.core.model import Duplicate, EndpointId, Event, PutAnswer, Stored
+from hookpost.core.refusals import Refused
 from hookpost.core.routing import Routes
 from hookpost.core.secrets import Secret
 from hookpost.core.settings import (
@@ -30,8 +31,9 @@ from hookpost.core.settings import (
     UnixAddress,
 )
 from hookpost.metrics import Metrics, SourceMetrics
+from hookpost.services.commit import Commitment
 from hookpost.services.health import Health
-from hookpost.services.ingest import IngestService
+from hookpost.services.ingest import Batch, IngestService
 from hookpost.services.snapshot import Current, Snapshot
 from hookpost.storage.outbox import Outbox
 from hookpost.web.ingest import IngestFace
@@ -145,6 +147,14 @@ class MemoryOutbox:
         return self.events[-1][0]
 
 
+async def concluded(taken: Commitment | Batch | Refused) -> Any:
+    """What is answered in the end."""
+    if not isinstance(taken, Commitment):
+        return taken
+    await asyncio.wait([taken.future])
+    return taken.conclude()
+
+
 @dataclass
 class Rig:
     """A service with everything it is given. `send` is one request at service level."""
@@ -181,7 +191,7 @@ class Rig:
         refused = self.service.admit(entrance, headers, peer)
         if refused is not None:
             return refused
-        return await self.service.accept(entrance, headers, body)
+        return await concluded(self.service.accept(entrance, headers, body))
 
 
 def a_rig(
@@ -316,7 +326,7 @@ async def served(rig: Rig, unix: Path | None = None) -> AsyncIterator[WebRig]:
     address = sock.getsockname()
     face = IngestFace(rig.service, rig.metrics, rig.clock)
     listener = Listener(
-        face.handle,
+        face.receive,
         lambda: rig.current.snapshot.config.listen.ingest,
         face.count_unseen,
         rig.clock,

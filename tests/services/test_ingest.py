@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 from multidict import CIMultiDict
-from tests.ingest_rig import MemoryOutbox, a_rig, a_snapshot, a_source, duplicate, secret, stored
+from tests.ingest_rig import (
+    MemoryOutbox,
+    a_rig,
+    a_snapshot,
+    a_source,
+    concluded,
+    duplicate,
+    secret,
+    stored,
+)
 
 from hookpost.core.errors import OutboxError, StorageFull, StorageUnavailable
 from hookpost.core.identity import derived_id
@@ -712,8 +721,8 @@ async def test_a_request_sees_one_configuration_from_first_line_to_last() -> Non
     assert entrance is not None
 
     rig.reload(a_snapshot(a_source(path="/elsewhere"), subscriptions=[]))
-    answer = await rig.service.accept(
-        entrance, CIMultiDict({"Content-Type": "application/json"}), PAID
+    answer = await concluded(
+        rig.service.accept(entrance, CIMultiDict({"Content-Type": "application/json"}), PAID)
     )
 
     assert isinstance(answer, Stored)

@@ -415,7 +415,7 @@ async def test_a_mistake_of_our_own_is_a_500_that_tells_nothing(
 ) -> None:
     rig = a_rig()
 
-    async def broken(*_: Any) -> Any:
+    def broken(*_: Any) -> Any:
         raise KeyError("internal detail")
 
     monkeypatch.setattr(rig.service, "accept", broken)

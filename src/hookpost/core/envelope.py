@@ -91,11 +91,14 @@ def _integer(digits: str) -> int | float:
 
 _strict = JSONDecoder(parse_constant=_no_constant, parse_int=_integer)
 
-_OPEN = re.compile(r"[ \t\n\r]*\{[ \t\n\r]*")
-_NAME = re.compile(r'"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*')
-_COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
-_COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
-_CLOSE = re.compile(r"[ \t\n\r]*\}[ \t\n\r]*")
+_SPACE = r"[ \t\n\r]*"
+_PLAIN = rf'"([^"\\\x00-\x1f]*)"{_SPACE}:{_SPACE}'  # a member's name without escapes
+_END = rf"(\}}{_SPACE})"
+# What comes before a value, in one match: group 1 is a plain name, group 2 the end of the object;
+# neither: a name that is not plain, or none.
+_FIRST = re.compile(rf"{_SPACE}\{{{_SPACE}(?:{_PLAIN}|{_END})?")
+_NEXT = re.compile(rf"{_SPACE}(?:,{_SPACE}(?:{_PLAIN})?|{_END})")
+_COLON = re.compile(rf"{_SPACE}:{_SPACE}")
 _STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
@@ -127,31 +130,25 @@ def _walk(text: str) -> tuple[dict[str, Any], int, int] | Invalid:
 
     Invalid: other JSON than an object.
     """
-    opened = _OPEN.match(text)
-    if opened is None:
+    found = _FIRST.match(text)
+    if found is None:
         strict_text(text)
         return Invalid("", "the body is not an object; send an envelope")
-    at = opened.end()
     members: dict[str, Any] = {}
     first, last = 0, 0
-    closed = _CLOSE.match(text, at)
-    while closed is None:
-        plain = _NAME.match(text, at)
-        name, start = (plain[1], plain.end()) if plain is not None else _name(text, at)
+    while found.lastindex != 2:
+        at = found.end()
+        name, start = (found[1], at) if found.lastindex else _name(text, at)
         if name in members:
             raise ValueError(f"the member {name[:_SHOWN]!a} occurs twice")
         members[name], end = _scan(text, start)
         if name == "data":
             first, last = start, end
-        comma = _COMMA.match(text, end)
-        if comma is None:
-            closed = _CLOSE.match(text, end)
-            if closed is None:
-                raise ValueError(f"',' or '}}' expected at character {end}")
-        else:
-            at = comma.end()
-    if closed.end() != len(text):
-        raise ValueError(f"more text after the envelope, at character {closed.end()}")
+        found = _NEXT.match(text, end)
+        if found is None:
+            raise ValueError(f"',' or '}}' expected at character {end}")
+    if found.end() != len(text):
+        raise ValueError(f"more text after the envelope, at character {found.end()}")
     return members, first, last
 
 

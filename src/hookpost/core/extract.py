@@ -89,13 +89,13 @@ def raw_event(
 
 def utc(wall: float) -> str:
     """UNIX seconds as RFC 3339 text in UTC, to the millisecond."""
-    return _millisecond(int(wall * 1000))
+    second, millisecond = divmod(int(wall * 1000), 1000)
+    return f"{_second(second)}.{millisecond:03d}Z"
 
 
 @lru_cache(maxsize=8)
-def _millisecond(count: int) -> str:
-    second, millisecond = divmod(count, 1000)
-    return f"{datetime.fromtimestamp(second, UTC).isoformat()[:19]}.{millisecond:03d}Z"
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat()[:19]
 
 
 def has_id_header(headers: RequestHeaders) -> bool:

@@ -38,13 +38,18 @@ class EventIds:
     drawn once (`dice` in [0, 1)), which keep two processes, or one that was restarted, apart.
     """
 
-    __slots__ = ("_count", "_salt")
+    __slots__ = ("_count", "_millisecond", "_prefix", "_salt")
 
     def __init__(self, dice: float) -> None:
         self._count = 0
+        self._millisecond = -1
+        self._prefix = ""
         self._salt = f"{int(dice * _SALTED) % _SALTED:010x}"
 
     def make(self, now: float) -> str:
         """A new id for UNIX time `now`, 32 characters."""
         self._count = count = (self._count + 1) % _COUNTED
-        return f"evt_{int(now * 1000):012x}{count:06x}{self._salt}"
+        millisecond = int(now * 1000)
+        if millisecond != self._millisecond:
+            self._millisecond, self._prefix = millisecond, f"{PREFIX}{millisecond:012x}"
+        return f"{self._prefix}{count:06x}{self._salt}"

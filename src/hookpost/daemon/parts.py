@@ -82,7 +82,7 @@ class Parts:
         )
         face = IngestFace(service, self.metrics, self.clock)
         return Listener(
-            face.handle,
+            face.receive,
             lambda: self.current.snapshot.config.listen.ingest,
             face.count_unseen,
             self.clock,

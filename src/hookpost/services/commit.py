@@ -1,4 +1,4 @@
-"""Put and wait: the last step of the road, shared by single events and batches.
+"""Put and conclude: the last step of the road, shared by single events and batches.
 
 The publisher waits for the commit, but not for ever. What is counted of events is counted by the
 outbox, in their own transaction: it holds whether or not anybody still waits.
@@ -7,7 +7,9 @@ outbox, in their own transaction: it holds whether or not anybody still waits.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from hookpost.clock import Clock
@@ -30,6 +32,17 @@ class TooSlow(StorageUnavailable):
     """The commit goes on, but nobody waits for it any more."""
 
 
+@dataclass(slots=True)
+class Commitment:
+    """Events that the outbox has: `future` is done when it has committed them, or has not.
+
+    Then, and not before, `conclude` says what is to be answered; called once.
+    """
+
+    future: "asyncio.Future[Any]"
+    conclude: Callable[[], Any]
+
+
 class Commit:
     """Hands events to the outbox. `patience` is seconds to wait before answering 503."""
 
@@ -38,27 +51,41 @@ class Commit:
         self._queue = _Queue(patience)
         self._log = SparseLog(log, clock)
 
-    async def one(self, event: Event, owed: Owed) -> PutAnswer | Refused:
-        """Commit one event with its deliveries."""
+    def one(self, event: Event, owed: Owed) -> Commitment | Refused:
+        """One event with its deliveries; concludes with a PutAnswer or Refused."""
         try:
             future = self._outbox.put(event, owed)
-            self._queue.add(future)
-            answer = await future
         except Exception as error:
+            return self._refused(error)
+        self._queue.add(future)
+        return Commitment(future, partial(self._one, event, future))
+
+    def many(self, events: Sequence[tuple[Event, Owed]]) -> Commitment | Refused:
+        """Events in one transaction, all or none; concludes with answers in order, or Refused."""
+        try:
+            future = self._outbox.put_many(events)
+        except Exception as error:
+            return self._refused(error)
+        self._queue.add(future)
+        return Commitment(future, partial(self._many, events, future))
+
+    def _one(self, event: Event, future: "asyncio.Future[PutAnswer]") -> PutAnswer | Refused:
+        try:
+            answer = future.result()
+        except (Exception, asyncio.CancelledError) as error:
             return self._refused(error)
         if isinstance(answer, Duplicate):
             self._note(event, answer)
         return answer
 
-    async def many(self, events: Sequence[tuple[Event, Owed]]) -> Sequence[PutAnswer] | Refused:
-        """Commit events in one transaction: all of them, or Refused. Answers in order."""
-        if not events:
-            return ()
+    def _many(
+        self,
+        events: Sequence[tuple[Event, Owed]],
+        future: "asyncio.Future[Sequence[PutAnswer]]",
+    ) -> Sequence[PutAnswer] | Refused:
         try:
-            future = self._outbox.put_many(events)
-            self._queue.add(future)
-            answers = await future
-        except Exception as error:
+            answers = future.result()
+        except (Exception, asyncio.CancelledError) as error:
             return self._refused(error)
         for (event, _), answer in zip(events, answers, strict=True):
             if isinstance(answer, Duplicate):
@@ -70,7 +97,7 @@ class Commit:
             fields = {"source": event.source, "event": answer.event_id}
             self._log.write(logging.WARNING, "event.conflicting", event.source, fields)
 
-    def _refused(self, error: Exception) -> Refused:
+    def _refused(self, error: BaseException) -> Refused:
         """An OutboxError means that nothing was stored; whatever else went wrong is a doubt."""
         if isinstance(error, TooSlow):
             return TOO_SLOW

@@ -5,7 +5,7 @@ credentials, fitness; then `accept`: rate, parse, type, id, route, commit. An ac
 given only after the outbox's commit; any doubt about it is a refusal.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -14,7 +14,7 @@ from hookpost.clock import Clock
 from hookpost.core.envelope import Media, lines, media
 from hookpost.core.extract import envelope_event, has_id_header, raw_event
 from hookpost.core.identity import EventIds
-from hookpost.core.model import Format, PutAnswer
+from hookpost.core.model import Event, Format, PutAnswer
 from hookpost.core.ratelimit import Bucket, RateLimit, full, resized, take
 from hookpost.core.refusals import Refused
 from hookpost.core.settings import Source
@@ -25,6 +25,7 @@ from hookpost.services.commit import (
     RETRY_LATER,
     RETRY_SOON,
     Commit,
+    Commitment,
 )
 from hookpost.services.health import Health
 from hookpost.services.snapshot import Current, Snapshot
@@ -45,9 +46,6 @@ class Batch:
     """What became of each line, in order. At least one line was read."""
 
     results: tuple[Line, ...]
-
-
-Answer = PutAnswer | Batch | Refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,12 +104,17 @@ class IngestService:
             case Verdict.PASSED:
                 return self._unfit()
 
-    async def accept(self, entrance: Entrance, headers: Headers, body: bytes) -> Answer:
-        """Take one event, or a batch of them, from an admitted request."""
+    def accept(
+        self, entrance: Entrance, headers: Headers, body: bytes
+    ) -> Commitment | Batch | Refused:
+        """Take one event, or a batch of them, from an admitted request.
+
+        A Commitment concludes with a PutAnswer, a Batch or Refused.
+        """
         raw = entrance.source.format is Format.RAW
         kind = Media.OTHER if raw else media(headers.get("Content-Type") or "")
         if kind is Media.NDJSON:
-            return await self._batch(entrance, headers, body)
+            return self._batch(entrance, headers, body)
         refused = self._throttle(entrance, 1)
         if refused is not None:
             return refused
@@ -126,7 +129,7 @@ class IngestService:
         if isinstance(event, Refused):
             return event
         owed = entrance.snapshot.route(event.source, event.type)
-        return await self._commit.one(event, owed)
+        return self._commit.one(event, owed)
 
     def _compile(self, snapshot: Snapshot) -> None:
         self._entrances = {
@@ -166,7 +169,9 @@ class IngestService:
         allowed = f"{limit.rate:g}/s, burst {limit.burst}"
         return Refused("rate_limited", f"this source may send {allowed}", seconds)
 
-    async def _batch(self, entrance: Entrance, headers: Headers, body: bytes) -> Answer:
+    def _batch(
+        self, entrance: Entrance, headers: Headers, body: bytes
+    ) -> Commitment | Batch | Refused:
         """NDJSON: one transaction for the good lines, a result for each line."""
         found = lines(body)
         allowed = entrance.snapshot.config.listen.ingest.max_batch
@@ -189,11 +194,22 @@ class IngestService:
             for event in read
             if not isinstance(event, Refused)
         ]
-        stored = await self._commit.many(good)
-        if isinstance(stored, Refused):
-            return stored
-        answers = iter(stored)
-        return Batch(tuple(one if isinstance(one, Refused) else next(answers) for one in read))
+        if not good:
+            return _merged(read, ())
+        commitment = self._commit.many(good)
+        if isinstance(commitment, Refused):
+            return commitment
+        return Commitment(commitment.future, lambda: _merged(read, commitment.conclude()))
+
+
+def _merged(
+    read: Sequence[Event | Refused], stored: Sequence[PutAnswer] | Refused
+) -> Batch | Refused:
+    """What became of each line that was read; Refused where nothing was stored."""
+    if isinstance(stored, Refused):
+        return stored
+    answers = iter(stored)
+    return Batch(tuple(one if isinstance(one, Refused) else next(answers) for one in read))
 
 
 def _allowed(source: Source, peer: str | None) -> bool:

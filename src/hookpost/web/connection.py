@@ -1,7 +1,7 @@
 """One publisher's connection: aiohttp's parser and flow control, under limits, in fewer steps."""
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from aiohttp import web
 from aiohttp.http import RawRequestMessage
@@ -13,96 +13,161 @@ from hookpost.core.refusals import Refused
 from hookpost.web.answer import Answer
 from hookpost.web.bounded import LINE, LINGER, Bounded
 from hookpost.web.problem import problem
-from hookpost.web.request import Request
+from hookpost.web.request import BodyEnd, Limits, Request
 
 if TYPE_CHECKING:
     from hookpost.web.server import Listener
 
 
-class Connection(Bounded):
-    """One publisher's connection; its requests are handled and answered in one coroutine."""
+class Exchange(Protocol):
+    """What becomes of one request. Asked in this order, until there is an answer."""
 
-    __slots__ = ()
+    def judge(self) -> Answer | Limits:
+        """Judge the head; the limits of the body, where it shall be read."""
+        ...
+
+    def take(self, body: bytes | BodyEnd) -> "Answer | asyncio.Future[Any]":
+        """Take the body; a future where there is something to wait for."""
+        ...
+
+    def conclude(self) -> Answer:
+        """The future is done."""
+        ...
+
+
+class Connection(Bounded):
+    """One publisher's connection: its requests are handled one after the other.
+
+    aiohttp's own loop wakes a task for each request, runs the handler in another, and answers
+    through its response objects; together that costs more than all that a small request needs
+    here. So a request is handled in the call that brought its last byte, and answered in the one
+    that says it is stored. There is a task only where a body, or the client, keeps us waiting.
+    """
+
+    __slots__ = ("_exchange",)
     host: "Listener"
 
-    # -- requests ------------------------------------------------------------------------------
+    def __init__(self, server: "web.Server", *, host: "Listener", **options: Any) -> None:
+        super().__init__(server, host=host, **options)
+        self._exchange: Exchange | None = None
 
     async def start(self) -> None:
-        """One request after the other, each handled in this coroutine.
+        """aiohttp's loop over requests, of which nothing is needed."""
 
-        aiohttp's own loop makes a task for each request, in a copy of the context, and answers
-        through its response objects. Neither is used here, and both together cost a quarter of
-        the time that a small request takes.
-        """
-        loop, messages, manager = self._loop, self._messages, self._manager
-        assert manager is not None  # noqa: S101 - there is one until the connection is lost
-        while not self._force_close:
-            if not messages:
-                self._waiter = loop.create_future()
-                try:
-                    await self._waiter
-                finally:
-                    self._waiter = None
-            message, payload = messages.popleft()
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, and handle what it has read."""
+        super().data_received(data)
+        if self._messages and not self._request_in_progress:
+            self._go_on()
+
+    # -- one request ---------------------------------------------------------------------------
+
+    def _go_on(self) -> None:
+        """Handle the requests that have come, until one has to wait."""
+        messages = self._messages
+        while messages and not self._request_in_progress and not self._force_close:
+            message, payload = cast(tuple[Any, StreamReader], messages.popleft())
             if self._parser is not None:
                 self._parser.message_consumed()
+            unread = not isinstance(message, RawRequestMessage)  # what the parser refused
+            request = Request(ERROR if unread else message, payload, self)
+            self._request_in_progress = True
+            self._current_request = cast(Any, request)
             if self._buffer_paused and len(messages) <= self._msg_queue_resume_size:
                 self._resume_reading_if_drained()
-            manager.requests_count += 1
-            if not await self._serve(message, payload):
-                break
-            self._next_keepalive_close_time = at = loop.time() + self._keepalive_timeout
-            if self._keepalive_handle is None:
-                self._keepalive_handle = loop.call_at(at, self._process_keepalive)
-        if not self._force_close:
-            self._task_handler = None
-            self.force_close()
-
-    async def _serve(self, message: Any, payload: StreamReader) -> bool:
-        """Handle and answer one request; whether another may follow."""
-        unread = not isinstance(message, RawRequestMessage)  # what the parser refused
-        request = Request(ERROR if unread else message, payload, self)
-        self._request_in_progress = True
-        self._current_request = cast(Any, request)
-        try:
             if unread:
-                answer = self._mistaken(message.exc)
+                self._answer(request, self._mistaken(message.exc))
             else:
-                answer = await self._handled(request)
-            self._current_request = None
+                self._handle(request)
+
+    def _handle(self, request: Request) -> None:
+        answer: Answer | None
+        try:
+            exchange = self.host.receive(request)
+            judged = exchange.judge()
+            if isinstance(judged, Answer):
+                answer = judged
+            elif request.body_ended:
+                answer = self._take(exchange, request.whole(judged[0]))
+            else:
+                self._task_handler = self._loop.create_task(self._read(request, exchange, judged))
+                return
+        except Exception as error:
+            answer = self._mistaken(error)
+        if answer is not None:
+            self._answer(request, answer)
+
+    async def _read(self, request: Request, exchange: Exchange, limits: Limits) -> None:
+        """Wait for the body."""
+        try:
+            answer = self._take(exchange, await request.read(limits))
+        except Exception as error:
+            answer = self._mistaken(error)
+        if answer is not None:
+            self._answer(request, answer)
+            self._go_on()
+
+    def _take(self, exchange: Exchange, body: bytes | BodyEnd) -> Answer | None:
+        """The answer, or None where the disk has it first."""
+        taken = exchange.take(body)
+        if isinstance(taken, Answer):
+            return taken
+        self._exchange = exchange
+        taken.add_done_callback(self._concluded)
+        return None
+
+    def _concluded(self, _: "asyncio.Future[Any]") -> None:
+        request, exchange = cast(Request, self._current_request), self._exchange
+        assert exchange is not None  # noqa: S101 - whose future this is
+        try:
+            answer = exchange.conclude()
+        except Exception as error:
+            answer = self._mistaken(error)
+        self._answer(request, answer)
+        if self._messages:
+            self._go_on()
+
+    # -- its answer ------------------------------------------------------------------------------
+
+    def _answer(self, request: Request, answer: Answer) -> None:
+        """Write the answer, and see to what keeps the next request waiting."""
+        if not self._upgraded:
+            try:
+                answer.write(request)
+            except ConnectionError:  # the client has gone
+                self._finish(keep_alive=False)
+                return
+        if self._upgraded or self.writing_paused or not request.body_ended:
+            self._task_handler = self._loop.create_task(self._take_leave(request, answer))
+        else:
+            self._finish(keep_alive=answer.keep_alive)
+
+    async def _take_leave(self, request: Request, answer: Answer) -> None:
+        """The rest of an exchange in which the client still has to do something."""
+        keep_alive = False
+        try:
             if self._upgraded:  # declined by answering: what came behind is ordinary again
                 await self.finish_response(cast(Any, request), cast(Any, answer), None)
-            else:
-                answer.write(request)
-                if self.writing_paused:
-                    await self.drained()
+            elif self.writing_paused:
+                await self.drained()
+            if not request.body_ended:
+                await self._linger(request)
+            keep_alive = answer.keep_alive
         except ConnectionError:
-            return False  # the client has gone
+            keep_alive = False  # the client has gone
         finally:
-            self._current_request = None
-            self._request_in_progress = False
-            if self._handler_waiter is not None and not self._handler_waiter.done():
-                self._handler_waiter.set_result(None)
-        self._keepalive = answer.keep_alive
-        if not payload.is_eof():
-            await self._linger(payload)
-        return self._keepalive and not self._close and not self._force_close
+            self._finish(keep_alive=keep_alive)
+        self._go_on()
 
-    async def _handled(self, request: Request) -> Answer:
-        try:
-            return await self.host.handle(request)
-        except Exception as error:
-            return self._mistaken(error)
-
-    async def _linger(self, payload: StreamReader) -> None:
+    async def _linger(self, request: Request) -> None:
         """Read on for a while after an early answer, so that the client gets to see it."""
         try:
             async with asyncio.timeout(LINGER):
-                while not self._force_close and await payload.readany():
+                while not self._force_close and await request.read_some():
                     continue
         except (TimeoutError, OSError, RuntimeError, web.RequestPayloadError, HttpProcessingError):
             self.close()
-        if not payload.is_eof():
+        if not request.body_ended:
             self.close()
 
     async def drained(self) -> None:
@@ -110,6 +175,33 @@ class Connection(Bounded):
         if self.transport is None:
             raise ConnectionResetError("the client has gone")
         await self._drain_helper()
+
+    def _finish(self, *, keep_alive: bool) -> None:
+        """The next request may come, or the connection ends."""
+        self._current_request = self._exchange = None
+        self._request_in_progress = False
+        if self._handler_waiter is not None and not self._handler_waiter.done():
+            self._handler_waiter.set_result(None)
+        if self._force_close:
+            return
+        if self._close or not keep_alive:
+            self._task_handler = None
+            self.force_close()
+            return
+        self._next_keepalive_close_time = at = self._loop.time() + self._keepalive_timeout
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(at, self._process_keepalive)
+
+    def _process_keepalive(self) -> None:
+        """Close what has been at rest for so long; where a head is awaited, its time counts."""
+        self._keepalive_handle = None
+        if self._force_close or self._head_timer is not None or not self.idle:
+            return
+        if self._loop.time() < self._next_keepalive_close_time:
+            at = self._next_keepalive_close_time
+            self._keepalive_handle = self._loop.call_at(at, self._process_keepalive)
+        else:
+            self.force_close()
 
     # -- when something is wrong -----------------------------------------------------------------
 

@@ -1,7 +1,9 @@
 """The face of ingest: a request in, one call of the service, its answer rendered."""
 
+import asyncio
 import json
 import logging
+from collections.abc import Mapping
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
@@ -10,11 +12,12 @@ from hookpost.core.model import Duplicate, PutAnswer, Stored
 from hookpost.core.refusals import Refused
 from hookpost.core.verification import Headers, challenge
 from hookpost.metrics import Metrics, SourceMetrics
+from hookpost.services.commit import Commitment
 from hookpost.services.ingest import Batch, Entrance, IngestService
 from hookpost.services.sparse_log import SparseLog
 from hookpost.web.answer import Answer
 from hookpost.web.problem import document, problem
-from hookpost.web.request import BodyEnd, Request
+from hookpost.web.request import BodyEnd, Limits, Request
 
 log = logging.getLogger("hookpost.ingest")
 
@@ -31,102 +34,21 @@ class IngestFace:
     """Answers every request to the ingest listener."""
 
     def __init__(self, service: IngestService, metrics: Metrics, clock: Clock) -> None:
-        self._service = service
-        self._unknown = metrics.unknown_source
-        self._clock = clock
+        self.service = service
+        self.unknown = metrics.unknown_source
+        self.clock = clock
         self._log = SparseLog(log, clock)
 
-    async def handle(self, request: Request) -> Answer:
-        """One request, from its head to its counted answer."""
-        began = self._clock.monotonic()
-        entrance = self._service.entrance(request.target) or self._service.entrance(request.path)
-        if entrance is None:
-            unknown = Refused("not_found", "no source has this path")
-            return self._refuse(request, None, unknown, began, 0)
-        refused = self._judge_head(request, entrance)
-        if refused is not None:
-            return self._refuse(request, entrance, refused, began, 0)
-        limits = entrance.snapshot.config.listen.ingest
-        body = await request.read(limits.max_body, limits.body_timeout)
-        if isinstance(body, BodyEnd):
-            refused = _UNREAD.get(body) or _too_large(limits.max_body)
-            answer = self._refuse(request, entrance, refused, began, 0)
-            answer.keep_alive = False
-            return answer
-        answered = await self._service.accept(entrance, request.headers, body)
-        match answered:
-            case Stored():
-                answer = _single(202, _ACCEPTED, answered.event_id, answered.deliveries, b"false}")
-            case Duplicate():
-                answer = _single(200, _DUPLICATE, answered.event_id, answered.deliveries, b"true}")
-            case Batch():
-                answer = self._batch(request, entrance, answered)
-            case Refused():
-                return self._refuse(request, entrance, answered, began, len(body))
-        entrance.metrics.answered(answer.status, self._clock.monotonic() - began, len(body))
-        return answer
+    def receive(self, request: Request) -> "IngestExchange":
+        """One more request."""
+        return IngestExchange(self, request)
 
     def count_unseen(self, refused: Refused) -> None:
         """Count and log what was refused before it was a request: the listener's limits."""
-        self._count(self._unknown, refused, None)
-        self._unknown.answered(refused.status, 0.0, 0)
+        self.count(self.unknown, refused, None)
+        self.unknown.answered(refused.status, 0.0, 0)
 
-    def _judge_head(self, request: Request, entrance: Entrance) -> Refused | None:
-        """Method, limits, then what the service judges by the headers."""
-        if request.method != "POST":
-            return Refused("method_not_allowed", f"send events by POST, not {request.method}")
-        headers = request.headers
-        allowed = entrance.snapshot.config.listen.ingest.max_body
-        length = headers.get("Content-Length")
-        if length is not None and int(length) > allowed:
-            return _too_large(allowed)
-        if "Content-Encoding" in headers or "Transfer-Encoding" in headers:
-            refused = _encoded(headers)
-            if refused is not None:
-                return refused
-        return self._service.admit(entrance, headers, request.peer)
-
-    def _refuse(
-        self,
-        request: Request,
-        entrance: Entrance | None,
-        refused: Refused,
-        began: float,
-        size: int,
-    ) -> Answer:
-        metrics = self._unknown if entrance is None else entrance.metrics
-        headers: dict[str, str] = {}
-        if refused.code == "method_not_allowed":
-            headers["Allow"] = "POST"
-        elif refused.code == "unauthorized" and entrance is not None:
-            headers["WWW-Authenticate"] = challenge(entrance.source.auth)
-        answer = problem(refused, headers)
-        self._count(metrics, refused, request.peer)
-        metrics.answered(refused.status, self._clock.monotonic() - began, size)
-        return answer
-
-    def _batch(self, request: Request, entrance: Entrance, batch: Batch) -> Answer:
-        """202 if any line is stored, now or before; else 422. Results in order, as of singles."""
-        shown = [_shown(line) for line in batch.results]
-        accepted = sum(isinstance(line, Stored) for line in batch.results)
-        duplicates = sum(isinstance(line, Duplicate) for line in batch.results)
-        rejected = [line for line in batch.results if isinstance(line, Refused)]
-        for line in rejected:
-            self._count(entrance.metrics, line, request.peer)
-        members = {
-            "accepted": accepted,
-            "duplicates": duplicates,
-            "rejected": len(rejected),
-            "results": shown,
-        }
-        if accepted or duplicates:
-            body = json.dumps(members).encode()
-            return Answer(202, b"%b%d\r\n" % (_ACCEPTED, len(body)), body)
-        return problem(
-            Refused("batch_rejected", "the results say why, line by line"), None, members
-        )
-
-    def _count(self, metrics: SourceMetrics, refused: Refused, peer: str | None) -> None:
+    def count(self, metrics: SourceMetrics, refused: Refused, peer: str | None) -> None:
         """One verb and one line for each refusal; the line is never more than ten a second."""
         if refused.reason is not None:
             metrics.rejected(refused.reason)
@@ -139,6 +61,107 @@ class IngestFace:
         }
         key = (metrics.name, refused.code)
         self._log.write(logging.WARNING, "request.rejected", key, fields)
+
+
+class IngestExchange:
+    """One request, from its head to its counted answer; see connection.Exchange."""
+
+    __slots__ = ("_began", "_commitment", "_entrance", "_face", "_request", "_size")
+
+    def __init__(self, face: IngestFace, request: Request) -> None:
+        self._face = face
+        self._request = request
+        self._began = face.clock.monotonic()
+        self._entrance: Entrance | None = None
+        self._commitment: Commitment | None = None
+        self._size = 0
+
+    def judge(self) -> Answer | Limits:
+        """Path, method, limits, then what the service judges by the headers."""
+        request, service = self._request, self._face.service
+        entrance = service.entrance(request.target) or service.entrance(request.path)
+        if entrance is None:
+            return self._refuse(Refused("not_found", "no source has this path"))
+        self._entrance = entrance
+        if request.method != "POST":
+            wrong = f"send events by POST, not {request.method}"
+            return self._refuse(Refused("method_not_allowed", wrong), {"Allow": "POST"})
+        headers, limits = request.headers, entrance.snapshot.config.listen.ingest
+        length = headers.get("Content-Length")
+        if length is not None and int(length) > limits.max_body:
+            return self._refuse(_too_large(limits.max_body))
+        if "Content-Encoding" in headers or "Transfer-Encoding" in headers:
+            refused = _encoded(headers)
+            if refused is not None:
+                return self._refuse(refused)
+        refused = service.admit(entrance, headers, request.peer)
+        if refused is None:
+            return limits.max_body, limits.body_timeout
+        proof = {"WWW-Authenticate": challenge(entrance.source.auth)}
+        return self._refuse(refused, proof if refused.code == "unauthorized" else None)
+
+    def take(self, body: bytes | BodyEnd) -> "Answer | asyncio.Future[Any]":
+        """What is wrong with the body, or its events on their way to the disk."""
+        entrance = self._entrance
+        assert entrance is not None  # noqa: S101 - the request was admitted
+        if isinstance(body, BodyEnd):
+            limit = entrance.snapshot.config.listen.ingest.max_body
+            answer = self._refuse(_UNREAD.get(body) or _too_large(limit))
+            answer.keep_alive = False
+            return answer
+        self._size = len(body)
+        taken = self._face.service.accept(entrance, self._request.headers, body)
+        if isinstance(taken, Commitment):
+            self._commitment = taken
+            return taken.future
+        return self._answer(entrance, taken)
+
+    def conclude(self) -> Answer:
+        """The disk has answered."""
+        entrance, commitment = self._entrance, self._commitment
+        assert entrance is not None and commitment is not None  # noqa: S101, PT018 - it was asked
+        return self._answer(entrance, commitment.conclude())
+
+    def _answer(self, entrance: Entrance, answered: PutAnswer | Batch | Refused) -> Answer:
+        match answered:
+            case Stored():
+                answer = _single(202, _ACCEPTED, answered.event_id, answered.deliveries, b"false}")
+            case Duplicate():
+                answer = _single(200, _DUPLICATE, answered.event_id, answered.deliveries, b"true}")
+            case Batch():
+                answer = self._batch(entrance, answered)
+            case Refused():
+                return self._refuse(answered)
+        seconds = self._face.clock.monotonic() - self._began
+        entrance.metrics.answered(answer.status, seconds, self._size)
+        return answer
+
+    def _refuse(self, refused: Refused, headers: Mapping[str, str] | None = None) -> Answer:
+        face = self._face
+        metrics = face.unknown if self._entrance is None else self._entrance.metrics
+        face.count(metrics, refused, self._request.peer)
+        metrics.answered(refused.status, face.clock.monotonic() - self._began, self._size)
+        return problem(refused, headers)
+
+    def _batch(self, entrance: Entrance, batch: Batch) -> Answer:
+        """202 if any line is stored, now or before; else 422. Results in order, as of singles."""
+        accepted = sum(isinstance(line, Stored) for line in batch.results)
+        duplicates = sum(isinstance(line, Duplicate) for line in batch.results)
+        rejected = [line for line in batch.results if isinstance(line, Refused)]
+        for line in rejected:
+            self._face.count(entrance.metrics, line, self._request.peer)
+        members = {
+            "accepted": accepted,
+            "duplicates": duplicates,
+            "rejected": len(rejected),
+            "results": [_shown(line) for line in batch.results],
+        }
+        if accepted or duplicates:
+            body = json.dumps(members).encode()
+            return Answer(202, b"%b%d\r\n" % (_ACCEPTED, len(body)), body)
+        return problem(
+            Refused("batch_rejected", "the results say why, line by line"), None, members
+        )
 
 
 def _encoded(headers: Headers) -> Refused | None:

@@ -12,6 +12,9 @@ from multidict import CIMultiDictProxy
 if TYPE_CHECKING:
     from hookpost.web.connection import Connection
 
+Limits = tuple[int, float]
+"""Of a body: bytes, and seconds that it may take to come."""
+
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -76,13 +79,16 @@ class Request:
         """Whether all of the body has arrived."""
         return self._payload.is_eof()
 
-    async def read(self, limit: int, seconds: float) -> bytes | BodyEnd:
-        """The whole body, at most `limit` bytes, inside `seconds`."""
-        if self._payload.is_eof():
-            if self._payload.exception() is not None:
-                return BodyEnd.BROKEN
-            body = self._payload.read_nowait()
-            return body if len(body) <= limit else BodyEnd.TOO_LARGE
+    def whole(self, limit: int) -> bytes | BodyEnd:
+        """The body that has ended, at most `limit` bytes of it."""
+        if self._payload.exception() is not None:
+            return BodyEnd.BROKEN
+        body = self._payload.read_nowait()
+        return body if len(body) <= limit else BodyEnd.TOO_LARGE
+
+    async def read(self, limits: Limits) -> bytes | BodyEnd:
+        """The body as it comes, inside its limits."""
+        limit, seconds = limits
         if self.headers.get("Expect", "").lower() == "100-continue" and not self.old:
             self.connection.write(CONTINUE)
         parts: list[bytes] = []
@@ -99,6 +105,10 @@ class Request:
         except (OSError, RuntimeError, web.RequestPayloadError):
             return BodyEnd.BROKEN  # the client has gone, or its chunks make no sense
         return b"".join(parts)
+
+    async def read_some(self) -> bytes:
+        """What has come of a body that nobody wants; empty at its end."""
+        return await self._payload.readany()
 
     def _finish(self) -> None:
         """Asked for by the connection before the answer is sent; nothing is held here."""

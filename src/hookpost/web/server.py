@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from email.utils import formatdate
 from functools import partial
 from typing import Any, cast
@@ -21,9 +21,8 @@ from hookpost.clock import Clock
 from hookpost.core.refusals import Refused
 from hookpost.core.settings import IngestListener
 from hookpost.services.sparse_log import SparseLog
-from hookpost.web.answer import Answer
 from hookpost.web.bounded import Bounded, accept
-from hookpost.web.connection import Connection
+from hookpost.web.connection import Connection, Exchange
 from hookpost.web.problem import problem
 from hookpost.web.request import Request
 
@@ -33,24 +32,24 @@ CUT = 0.5  # seconds that a connection which was cut off gets to end
 READ_AHEAD = 1 << 14  # bytes of a body buffered before anybody asked for it
 
 Count = Callable[[Refused], None]
-Handle = Callable[[Request], Awaitable[Answer]]
+Receive = Callable[[Request], Exchange]
 
 
 class Listener:
     """Serves one listening socket: TCP or UNIX, bound here or passed in.
 
     `limits` is asked at each use, so that a reload changes them at once. `count` is told of each
-    request that was refused before `handle` could see it.
+    request that was refused before `receive` could see it.
     """
 
     def __init__(
-        self, handle: Handle, limits: Callable[[], IngestListener], count: Count, clock: Clock
+        self, receive: Receive, limits: Callable[[], IngestListener], count: Count, clock: Clock
     ) -> None:
         self.limits = limits
         self.count = count
         self.connections: set[Bounded] = set()
         self.stopping = False
-        self.handle = handle
+        self.receive = receive
         self._clock = clock
         self._sparse = SparseLog(log, clock)
         self._date = (0, b"")
@@ -60,7 +59,7 @@ class Listener:
 
     async def start(self, sock: socket.socket) -> None:
         """Accept connections from a bound stream socket; it belongs to the listener now."""
-        self._web = web.Server(cast(Any, self.handle))
+        self._web = web.Server(cast(Any, self.receive))
         connection = partial(
             Connection,
             self._web,

@@ -1,10 +1,10 @@
 """Group commit: what waits on the loop becomes one batch whenever the writer is idle.
 
-Two ticks of patience let the requests of one turn of the loop meet in one transaction. The next
-batch goes only after the last is answered: sending it earlier would split the clients into
-cohorts with half the rows a commit. On a slow disk clients split all the same, into those who were
-answered and those who came meanwhile: there the next batch waits a little for the former to come
-back. Everything here runs on the loop.
+A batch goes once a turn of the loop has brought nothing new, so that requests which come together
+meet in one transaction. The next goes only after the last is answered, and then waits for those
+who were just answered to come back: else clients split into two cohorts, a full one and a small
+one for which everybody waits as long. On a slow disk that takes a share of the commit's time, on a
+fast one as many turns as bring something. Everything here runs on the loop.
 """
 
 import asyncio
@@ -33,6 +33,7 @@ SLOW = 0.001  # seconds of a commit after which the next batch waits for those j
 SHARE = 0.3  # of such a commit's time that it waits
 LINGER = 0.005  # seconds that it waits at most
 FEW = 8  # puts, answered and waiting, for whom it does not
+TURNS = 8  # of the loop that a batch waits at most, where each has brought something
 
 
 class GroupCommit:
@@ -57,7 +58,9 @@ class GroupCommit:
         self._sent_at = 0.0
         self._scheduled = False
         self._lingering: asyncio.TimerHandle | None = None
-        self._awaited = 0  # puts that end the lingering
+        self._awaited = 0  # puts that end the waiting
+        self._seen = 0  # puts at the last turn
+        self._turns = 0
         self._timer: asyncio.TimerHandle | None = None
         self._jammed = False
         self._idle: asyncio.Event = asyncio.Event()
@@ -169,10 +172,21 @@ class GroupCommit:
         if not self._scheduled and self._sent is None:
             self._schedule()
 
-    def _schedule(self) -> None:
+    def _schedule(self, awaited: int = MAX_PUTS) -> None:
+        """Send when a turn of the loop has brought nothing new, or so many puts are there."""
         self._scheduled = True
         self._idle.clear()
-        self._loop.call_soon(self._loop.call_soon, self._send)
+        self._awaited, self._seen, self._turns = awaited, -1, 0
+        self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        count = len(self._waiting.puts)
+        if count == self._seen or count >= self._awaited or self._turns >= TURNS:
+            self._send()
+            return
+        self._seen = count
+        self._turns += 1
+        self._loop.call_soon(self._turn)
 
     def _await_company(self) -> None:
         if len(self._waiting.settlements) >= SETTLE_ROWS:
@@ -246,8 +260,8 @@ class GroupCommit:
             self._idle.set()
         elif seconds > SLOW and puts and puts + answered > FEW:
             self._linger(min(SHARE * seconds, LINGER), puts + answered)
-        elif waiting.entries or waiting.groups or waiting.commands:
-            self._schedule()
+        elif puts or waiting.groups or waiting.commands:
+            self._schedule(puts + answered)
         elif waiting.settlements and not self._jammed:
             self._await_company()
         else:
