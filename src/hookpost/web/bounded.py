@@ -178,6 +178,11 @@ class Bounded(web.RequestHandler):
             self._taking_timer.cancel()
             self._taking_timer = None
 
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT - aiohttp's own
+        """Asked for after each read of a body, most of which have paused nothing."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     # -- what else aiohttp leaves open -----------------------------------------------------------
 
     def write(self, data: bytes) -> None:

@@ -58,7 +58,7 @@ class GroupCommit:
         self._sent_at = 0.0
         self._scheduled = False
         self._lingering: asyncio.TimerHandle | None = None
-        self._awaited = 0  # puts that end the waiting
+        self._awaited = MAX_PUTS  # puts that end the waiting: as many as came together before
         self._seen = 0  # puts at the last turn
         self._turns = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -172,11 +172,11 @@ class GroupCommit:
         if not self._scheduled and self._sent is None:
             self._schedule()
 
-    def _schedule(self, awaited: int = MAX_PUTS) -> None:
-        """Send when a turn of the loop has brought nothing new, or so many puts are there."""
+    def _schedule(self) -> None:
+        """Send when a turn of the loop has brought nothing new, or all who are awaited."""
         self._scheduled = True
         self._idle.clear()
-        self._awaited, self._seen, self._turns = awaited, -1, 0
+        self._seen, self._turns = -1, 0
         self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
@@ -200,10 +200,9 @@ class GroupCommit:
         self._jammed = False
         self._wake()
 
-    def _linger(self, seconds: float, awaited: int) -> None:
-        """Wait until so many puts are there: those just answered are about to come back."""
+    def _linger(self, seconds: float) -> None:
+        """Wait until all are there who are awaited: those just answered are about to come back."""
         self._scheduled = True
-        self._awaited = awaited
         self._lingering = self._loop.call_later(seconds, self._linger_no_more)
 
     def _linger_no_more(self) -> None:
@@ -256,12 +255,14 @@ class GroupCommit:
 
     def _go_on(self, seconds: float, answered: int) -> None:
         waiting, puts = self._waiting, len(self._waiting.puts)
+        many = puts + answered > FEW
+        self._awaited = puts + answered if many else MAX_PUTS
         if self.failed.done():
             self._idle.set()
-        elif seconds > SLOW and puts and puts + answered > FEW:
-            self._linger(min(SHARE * seconds, LINGER), puts + answered)
+        elif seconds > SLOW and puts and many:
+            self._linger(min(SHARE * seconds, LINGER))
         elif puts or waiting.groups or waiting.commands:
-            self._schedule(puts + answered)
+            self._schedule()
         elif waiting.settlements and not self._jammed:
             self._await_company()
         else:

@@ -55,8 +55,9 @@ def put_entries(store: Store, entries: Sequence[Entry], tally: Tally) -> list[Pu
     known, expired = _remembered(store, entries)
     rows = _Rows(store, tally)
     answers: list[PutAnswer] = []
+    sources = tally.sources
     for event, endpoints in entries:
-        sums = tally.sources.get(event.source) or tally.source(event.source)
+        sums = sources.get(event.source) or tally.source(event.source)
         if event.accepted_at > sums[LAST]:
             sums[LAST] = event.accepted_at
         if event.dedup_key is not None:

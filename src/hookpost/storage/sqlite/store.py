@@ -15,6 +15,7 @@ from hookpost.storage.sqlite.room import Room
 
 APPLICATION_ID = 0x484B5054  # "HKPT"
 SYNCHRONOUS = {"full": 2, "extra": 3}
+MARK_EVERY = 1.0  # seconds between two readings of the clock that are written down
 _STEP = 2.0  # seconds the clock may differ after a restart before waits are moved
 
 _PRAGMAS: Mapping[str, int] = {
@@ -154,8 +155,8 @@ class Store:
         """Take the write lock at once: a later upgrade could fail without waiting."""
         self.connection.execute("BEGIN IMMEDIATE")
 
-    def commit(self, tally: Tally) -> None:
-        """Write what was counted, and commit."""
+    def commit(self, tally: Tally, *, removing: bool = False) -> None:
+        """Write what was counted, and commit; `removing`: rows may have been deleted."""
         if tally.endpoints:
             for number, deltas in tally.endpoints.items():
                 if any(deltas):
@@ -163,10 +164,14 @@ class Store:
         if tally.sources:
             self.run_each("count_source", [(name, *sums) for name, sums in tally.sources.items()])
         mark = self.sequence, self.delivery, self.seen_at
-        if mark != self._marked:  # housekeeping that found nothing to do leaves no log behind
+        # The rows themselves tell the numbers given, until they are deleted. Housekeeping that
+        # found nothing to do leaves no log behind.
+        due = removing and mark != self._marked or self.seen_at - self._marked[2] >= MARK_EVERY
+        if due:
             self.run("mark", mark)
         self.connection.execute("COMMIT")
-        self._marked = mark
+        if due:
+            self._marked = mark
 
     def rollback(self) -> None:
         """Undo; SQLite may have done so by itself."""

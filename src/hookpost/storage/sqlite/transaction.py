@@ -88,7 +88,7 @@ def _together(store: Store, batch: Batch) -> Done:
         answers = put_entries(store, entries, tally) if entries else []
         settled = settle_all(store, batch.settlements, tally) if batch.settlements else []
         steps = _steps(store, batch, tally)
-        store.commit(tally)
+        store.commit(tally, removing=bool(batch.steps))
     except Exception:
         store.sequence, store.delivery = numbers
         store.rollback()
@@ -136,7 +136,7 @@ def _one_by_one(store: Store, batch: Batch) -> Done:
         ]
         settled = [_settled(store, tally, owned) for owned in batch.settlements]
         steps = _steps(store, batch, tally)
-        store.commit(tally)
+        store.commit(tally, removing=bool(batch.steps))
     except Exception:
         store.rollback()
         raise

@@ -80,13 +80,14 @@ ON CONFLICT (name) DO UPDATE SET accepted = accepted + excluded.accepted,
     last_event_at = max(last_event_at, excluded.last_event_at)
 
 -- name: mark
--- The highest numbers given and the latest reading of the clock.
+-- The highest numbers given, before rows that tell them go, and the latest reading of the clock.
 UPDATE meta SET sequence = ?, delivery = ?, seen_at = max(seen_at, ?)
 
 -- name: read_mark
 -- Where numbering goes on after a restart.
 SELECT max(sequence, coalesce((SELECT max(seq) FROM event), 0)),
-       max(delivery, coalesce((SELECT max(id) FROM delivery), 0)), seen_at
+       max(delivery, coalesce((SELECT max(id) FROM delivery), 0)),
+       max(seen_at, coalesce((SELECT accepted_at FROM event ORDER BY seq DESC LIMIT 1), 0))
 FROM meta
 
 -- name: read_sources
