@@ -35,7 +35,7 @@ from hookpost.services.commit import Commitment
 from hookpost.services.health import Health
 from hookpost.services.ingest import Batch, IngestService
 from hookpost.services.snapshot import Current, Snapshot
-from hookpost.storage.outbox import Outbox
+from hookpost.storage.outbox import Outbox, Waiter
 from hookpost.web.ingest import IngestFace
 from hookpost.web.server import Listener
 
@@ -89,47 +89,45 @@ def a_snapshot(
 
 @dataclass
 class MemoryOutbox:
-    """put and put_many as the contract has them, without a disk. `failing` is raised instead;
+    """submit and submit_many as the contract has them, without a disk. `failing` is raised instead;
     while `held` is a future, puts wait for it.
     """
 
-    failing: BaseException | None = None
+    failing: Exception | None = None
     held: "asyncio.Future[None] | None" = None
     events: list[tuple[Event, tuple[EndpointId, ...]]] = field(default_factory=list)
     transactions: int = 0
 
-    def put(self, event: Event, endpoints: Sequence[EndpointId]) -> "asyncio.Future[PutAnswer]":
-        return self._commit([(event, endpoints)], lambda answers: answers[0])
+    def submit(self, event: Event, endpoints: Sequence[EndpointId], waiter: Waiter) -> None:
+        self._commit([(event, endpoints)], lambda answers: answers[0], waiter)
 
-    def put_many(
-        self, events: Sequence[tuple[Event, Sequence[EndpointId]]]
-    ) -> "asyncio.Future[Sequence[PutAnswer]]":
-        return self._commit(events, lambda answers: answers)
+    def submit_many(
+        self, events: Sequence[tuple[Event, Sequence[EndpointId]]], waiter: Waiter
+    ) -> None:
+        self._commit(events, lambda answers: answers, waiter)
 
     def _commit(
         self,
         events: Sequence[tuple[Event, Sequence[EndpointId]]],
         shaped: Callable[[list[PutAnswer]], Any],
-    ) -> "asyncio.Future[Any]":
+        waiter: Waiter,
+    ) -> None:
         """A transaction: at the loop's next turn, or when `held` is done."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
 
         def carry_out(*_: object) -> None:
             if self.failing is not None:
-                if not future.done():
-                    future.set_exception(self.failing)
+                if not waiter.done():
+                    waiter.set_exception(self.failing)
                 return
             self.transactions += 1
             answers = [self._put(event, tuple(owed)) for event, owed in events]
-            if not future.done():
-                future.set_result(shaped(answers))
+            if not waiter.done():
+                waiter.set_result(shaped(answers))
 
         if self.held is not None:
             self.held.add_done_callback(carry_out)
         else:
-            loop.call_soon(carry_out)
-        return future
+            asyncio.get_running_loop().call_soon(carry_out)
 
     def _put(self, event: Event, owed: tuple[EndpointId, ...]) -> PutAnswer:
         for known, its in self.events:
@@ -151,8 +149,10 @@ async def concluded(taken: Commitment | Batch | Refused) -> Any:
     """What is answered in the end."""
     if not isinstance(taken, Commitment):
         return taken
-    await asyncio.wait([taken.future])
-    return taken.conclude()
+    told = asyncio.Event()
+    taken.told = told.set
+    await told.wait()
+    return taken.answer
 
 
 @dataclass

@@ -567,7 +567,7 @@ async def test_while_something_keeps_the_gateway_from_it_nothing_is_taken(
     ],
 )
 async def test_a_put_that_fails_is_a_503_and_nothing_is_stored(
-    error: BaseException, code: str, caplog: pytest.LogCaptureFixture
+    error: Exception, code: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     rig = a_rig(outbox=MemoryOutbox(failing=error))
 
@@ -579,7 +579,7 @@ async def test_a_put_that_fails_is_a_503_and_nothing_is_stored(
 
 async def test_a_put_that_raises_at_once_is_a_503_too() -> None:
     class Closed:
-        def put(self, *_: Any) -> Any:
+        def submit(self, *_: Any) -> Any:
             raise StorageUnavailable("closing")
 
     assert refusal(await a_rig(outbox=Closed()).send(PAID)) == "storage_unavailable"

@@ -103,6 +103,7 @@ def has_id_header(headers: RequestHeaders) -> bool:
     return any(headers.get(name) is not None for name in ID_HEADERS)
 
 
+@lru_cache(maxsize=1024)
 def _type_mistake(event_type: str) -> Refused | None:
     wrong = check_type(event_type)
     if wrong is not None:

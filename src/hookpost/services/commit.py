@@ -1,4 +1,4 @@
-"""Put and conclude: the last step of the road, shared by single events and batches.
+"""Put and wait: the last step of the road, shared by single events and batches.
 
 The publisher waits for the commit, but not for ever. What is counted of events is counted by the
 outbox, in their own transaction: it holds whether or not anybody still waits.
@@ -8,8 +8,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from hookpost.clock import Clock
@@ -26,21 +24,55 @@ LOOKS = 10
 RETRY_SOON, RETRY_LATER = 5.0, 30.0  # seconds
 
 Owed = Sequence[EndpointId]
+Entry = tuple[Event, Owed]
+Merge = Callable[[Sequence[PutAnswer]], Any]
 
 
 class TooSlow(StorageUnavailable):
     """The commit goes on, but nobody waits for it any more."""
 
 
-@dataclass(slots=True)
 class Commitment:
-    """Events that the outbox has: `future` is done when it has committed them, or has not.
+    """Events handed to the outbox. `answer` says what came of them; then `told` is called.
 
-    Then, and not before, `conclude` says what is to be answered; called once.
+    Speaks storage.outbox.Waiter: it is told in the call that ends the commit.
     """
 
-    future: "asyncio.Future[Any]"
-    conclude: Callable[[], Any]
+    __slots__ = ("_commit", "_entries", "_merge", "answer", "told")
+
+    def __init__(self, commit: "Commit", entries: Sequence[Entry], merge: Merge | None) -> None:
+        self._commit = commit
+        self._entries = entries
+        self._merge = merge
+        self.answer: Any = None  # None: not yet
+        self.told: Callable[[], None] | None = None
+
+    def done(self) -> bool:
+        """Whether there is an answer."""
+        return self.answer is not None
+
+    def set_result(self, result: Any) -> None:
+        """Committed: a PutAnswer, or one for each of several."""
+        if self._merge is None:
+            if isinstance(result, Duplicate):
+                self._commit.note(self._entries[0][0], result)
+            self.answer = result
+        else:
+            for (event, _), answer in zip(self._entries, result, strict=True):
+                if isinstance(answer, Duplicate):
+                    self._commit.note(event, answer)
+            self.answer = self._merge(result)
+        self._tell()
+
+    def set_exception(self, error: Exception) -> None:
+        """Not committed, or nobody knows."""
+        self.answer = self._commit.refused(error)
+        self._tell()
+
+    def _tell(self) -> None:
+        self._entries = ()  # the bodies need not stay
+        if self.told is not None:
+            self.told()
 
 
 class Commit:
@@ -52,52 +84,36 @@ class Commit:
         self._log = SparseLog(log, clock)
 
     def one(self, event: Event, owed: Owed) -> Commitment | Refused:
-        """One event with its deliveries; concludes with a PutAnswer or Refused."""
+        """One event with its deliveries; the answer is a PutAnswer or Refused."""
+        commitment = Commitment(self, ((event, owed),), None)
         try:
-            future = self._outbox.put(event, owed)
+            self._outbox.submit(event, owed, commitment)
         except Exception as error:
-            return self._refused(error)
-        self._queue.add(future)
-        return Commitment(future, partial(self._one, event, future))
+            return self.refused(error)
+        return self._handed_in(commitment)
 
-    def many(self, events: Sequence[tuple[Event, Owed]]) -> Commitment | Refused:
-        """Events in one transaction, all or none; concludes with answers in order, or Refused."""
+    def many(self, entries: Sequence[Entry], merge: Merge) -> Commitment | Refused:
+        """Events in one transaction, all or none; the answer is `merge(answers)`, or Refused."""
+        commitment = Commitment(self, entries, merge)
         try:
-            future = self._outbox.put_many(events)
+            self._outbox.submit_many(entries, commitment)
         except Exception as error:
-            return self._refused(error)
-        self._queue.add(future)
-        return Commitment(future, partial(self._many, events, future))
+            return self.refused(error)
+        return self._handed_in(commitment)
 
-    def _one(self, event: Event, future: "asyncio.Future[PutAnswer]") -> PutAnswer | Refused:
-        try:
-            answer = future.result()
-        except (Exception, asyncio.CancelledError) as error:
-            return self._refused(error)
-        if isinstance(answer, Duplicate):
-            self._note(event, answer)
-        return answer
+    def _handed_in(self, commitment: Commitment) -> Commitment | Refused:
+        if isinstance(commitment.answer, Refused):  # at once
+            return commitment.answer
+        self._queue.add(commitment)
+        return commitment
 
-    def _many(
-        self,
-        events: Sequence[tuple[Event, Owed]],
-        future: "asyncio.Future[Sequence[PutAnswer]]",
-    ) -> Sequence[PutAnswer] | Refused:
-        try:
-            answers = future.result()
-        except (Exception, asyncio.CancelledError) as error:
-            return self._refused(error)
-        for (event, _), answer in zip(events, answers, strict=True):
-            if isinstance(answer, Duplicate):
-                self._note(event, answer)
-        return answers
-
-    def _note(self, event: Event, answer: Duplicate) -> None:
+    def note(self, event: Event, answer: Duplicate) -> None:
+        """Log an identity that came again with other bytes."""
         if answer.conflicting:
             fields = {"source": event.source, "event": answer.event_id}
             self._log.write(logging.WARNING, "event.conflicting", event.source, fields)
 
-    def _refused(self, error: BaseException) -> Refused:
+    def refused(self, error: Exception) -> Refused:
         """An OutboxError means that nothing was stored; whatever else went wrong is a doubt."""
         if isinstance(error, TooSlow):
             return TOO_SLOW
@@ -122,11 +138,11 @@ class _Queue:
     def __init__(self, patience: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._patience = patience
-        self._fresh: list[asyncio.Future[Any]] = []
-        self._looks: deque[list[asyncio.Future[Any]]] = deque()
+        self._fresh: list[Commitment] = []
+        self._looks: deque[list[Commitment]] = deque()
         self._running = False
 
-    def add(self, waiter: "asyncio.Future[Any]") -> None:
+    def add(self, waiter: Commitment) -> None:
         """Fail `waiter` with TooSlow unless it is answered in time."""
         self._fresh.append(waiter)
         if not self._running:

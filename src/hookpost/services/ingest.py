@@ -7,7 +7,7 @@ given only after the outbox's commit; any doubt about it is a refusal.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from hookpost.clock import Clock
@@ -109,7 +109,7 @@ class IngestService:
     ) -> Commitment | Batch | Refused:
         """Take one event, or a batch of them, from an admitted request.
 
-        A Commitment concludes with a PutAnswer, a Batch or Refused.
+        A Commitment's answer is a PutAnswer, a Batch or Refused.
         """
         raw = entrance.source.format is Format.RAW
         kind = Media.OTHER if raw else media(headers.get("Content-Type") or "")
@@ -196,18 +196,11 @@ class IngestService:
         ]
         if not good:
             return _merged(read, ())
-        commitment = self._commit.many(good)
-        if isinstance(commitment, Refused):
-            return commitment
-        return Commitment(commitment.future, lambda: _merged(read, commitment.conclude()))
+        return self._commit.many(good, partial(_merged, read))
 
 
-def _merged(
-    read: Sequence[Event | Refused], stored: Sequence[PutAnswer] | Refused
-) -> Batch | Refused:
-    """What became of each line that was read; Refused where nothing was stored."""
-    if isinstance(stored, Refused):
-        return stored
+def _merged(read: Sequence[Event | Refused], stored: Sequence[PutAnswer]) -> Batch:
+    """What became of each line that was read."""
     answers = iter(stored)
     return Batch(tuple(one if isinstance(one, Refused) else next(answers) for one in read))
 

@@ -169,6 +169,25 @@ Observed = Callable[[Settlement, Settled], None]
 """Who is told, once, what became of a settlement."""
 
 
+class Waiter(Protocol):
+    """Whoever is told what came of a put; an asyncio.Future is one.
+
+    One that is `done` already is told nothing.
+    """
+
+    def done(self) -> bool:
+        """Whether it was told, or waits no longer."""
+        ...
+
+    def set_result(self, answer: Any, /) -> None:
+        """Committed: a PutAnswer, or one for each of many."""
+        ...
+
+    def set_exception(self, error: Exception, /) -> None:
+        """Not committed; see Outbox.put."""
+        ...
+
+
 class Outbox(Protocol):
     """A durable store of events and deliveries.
 
@@ -189,10 +208,20 @@ class Outbox(Protocol):
         """
         ...
 
+    def submit(self, event: Event, endpoints: Sequence[EndpointId], waiter: Waiter) -> None:
+        """As `put`, for one who is told and does not wait: in the call that ends the commit."""
+        ...
+
     def put_many(
         self, events: Sequence[tuple[Event, Sequence[EndpointId]]]
     ) -> "asyncio.Future[Sequence[PutAnswer]]":
         """Commit a batch in one transaction: all of it, or OutboxError. Answers in order."""
+        ...
+
+    def submit_many(
+        self, events: Sequence[tuple[Event, Sequence[EndpointId]]], waiter: Waiter
+    ) -> None:
+        """As `put_many`, for one who is told."""
         ...
 
     async def claim(self, endpoint: EndpointId, limit: int, now: float) -> Sequence[Delivery]:

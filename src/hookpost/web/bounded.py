@@ -178,7 +178,7 @@ class Bounded(web.RequestHandler):
             self._taking_timer.cancel()
             self._taking_timer = None
 
-    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT - aiohttp's own
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002
         """Asked for after each read of a body, most of which have paused nothing."""
         if self._reading_paused:
             super().resume_reading(resume_parser)

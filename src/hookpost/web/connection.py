@@ -1,6 +1,8 @@
 """One publisher's connection: aiohttp's parser and flow control, under limits, in fewer steps."""
 
 import asyncio
+from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from aiohttp import web
@@ -26,12 +28,12 @@ class Exchange(Protocol):
         """Judge the head; the limits of the body, where it shall be read."""
         ...
 
-    def take(self, body: bytes | BodyEnd) -> "Answer | asyncio.Future[Any]":
-        """Take the body; a future where there is something to wait for."""
+    def take(self, body: bytes | BodyEnd, told: Callable[[], None]) -> Answer | None:
+        """Take the body; None: `told` will be called when there is an answer to ask for."""
         ...
 
     def conclude(self) -> Answer:
-        """The future is done."""
+        """The answer that was told of."""
         ...
 
 
@@ -64,15 +66,15 @@ class Connection(Bounded):
 
     def _go_on(self) -> None:
         """Handle the requests that have come, until one has to wait."""
-        messages = self._messages
+        messages: deque[tuple[Any, StreamReader]] = self._messages
         while messages and not self._request_in_progress and not self._force_close:
-            message, payload = cast(tuple[Any, StreamReader], messages.popleft())
+            message, payload = messages.popleft()
             if self._parser is not None:
                 self._parser.message_consumed()
             unread = not isinstance(message, RawRequestMessage)  # what the parser refused
             request = Request(ERROR if unread else message, payload, self)
             self._request_in_progress = True
-            self._current_request = cast(Any, request)
+            self._current_request = request  # type: ignore[assignment]
             if self._buffer_paused and len(messages) <= self._msg_queue_resume_size:
                 self._resume_reading_if_drained()
             if unread:
@@ -109,16 +111,13 @@ class Connection(Bounded):
 
     def _take(self, exchange: Exchange, body: bytes | BodyEnd) -> Answer | None:
         """The answer, or None where the disk has it first."""
-        taken = exchange.take(body)
-        if isinstance(taken, Answer):
-            return taken
         self._exchange = exchange
-        taken.add_done_callback(self._concluded)
-        return None
+        return exchange.take(body, self._concluded)
 
-    def _concluded(self, _: "asyncio.Future[Any]") -> None:
-        request, exchange = cast(Request, self._current_request), self._exchange
-        assert exchange is not None  # noqa: S101 - whose future this is
+    def _concluded(self) -> None:
+        request: Any = self._current_request
+        exchange = self._exchange
+        assert exchange is not None  # noqa: S101 - which has told so
         try:
             answer = exchange.conclude()
         except Exception as error:
@@ -137,7 +136,7 @@ class Connection(Bounded):
             except ConnectionError:  # the client has gone
                 self._finish(keep_alive=False)
                 return
-        if self._upgraded or self.writing_paused or not request.body_ended:
+        if self._upgraded or self._paused or not (answer.keep_alive or request.body_ended):
             self._task_handler = self._loop.create_task(self._take_leave(request, answer))
         else:
             self._finish(keep_alive=answer.keep_alive)

@@ -1,9 +1,8 @@
 """The face of ingest: a request in, one call of the service, its answer rendered."""
 
-import asyncio
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
@@ -100,8 +99,8 @@ class IngestExchange:
         proof = {"WWW-Authenticate": challenge(entrance.source.auth)}
         return self._refuse(refused, proof if refused.code == "unauthorized" else None)
 
-    def take(self, body: bytes | BodyEnd) -> "Answer | asyncio.Future[Any]":
-        """What is wrong with the body, or its events on their way to the disk."""
+    def take(self, body: bytes | BodyEnd, told: Callable[[], None]) -> Answer | None:
+        """What is wrong with the body; None: its events are on their way to the disk."""
         entrance = self._entrance
         assert entrance is not None  # noqa: S101 - the request was admitted
         if isinstance(body, BodyEnd):
@@ -113,14 +112,15 @@ class IngestExchange:
         taken = self._face.service.accept(entrance, self._request.headers, body)
         if isinstance(taken, Commitment):
             self._commitment = taken
-            return taken.future
+            taken.told = told
+            return None
         return self._answer(entrance, taken)
 
     def conclude(self) -> Answer:
         """The disk has answered."""
         entrance, commitment = self._entrance, self._commitment
         assert entrance is not None and commitment is not None  # noqa: S101, PT018 - it was asked
-        return self._answer(entrance, commitment.conclude())
+        return self._answer(entrance, commitment.answer)
 
     def _answer(self, entrance: Entrance, answered: PutAnswer | Batch | Refused) -> Answer:
         match answered:

@@ -278,14 +278,14 @@ async def test_large_bodies_are_stored_in_several_batches(
 async def test_those_just_answered_are_waited_for_on_a_slow_disk(clock: FakeClock) -> None:
     """Else two cohorts of clients take turns, with half the rows a commit."""
     batches, group_commit = slow_group()
-    first = [group_commit.put((an_event(id=f"a{n}"), ())) for n in range(10)]
+    first = hand_in(group_commit, "a", 10)
     await turns(3)
-    second = [group_commit.put((an_event(id=f"b{n}"), ())) for n in range(10)]
+    second = hand_in(group_commit, "b", 10)
     answer(group_commit, batches, seconds=1.0)
     assert all(put.done() for put in first)
     await turns(3)
     assert len(batches) == 1  # the second cohort waits
-    back = [group_commit.put((an_event(id=f"c{n}"), ())) for n in range(10)]
+    back = hand_in(group_commit, "c", 10)
     await turns(3)  # and goes with the first as soon as all of it is back
     assert len(batches[1].entries) == 20
     answer(group_commit, batches, seconds=0.0)
@@ -294,9 +294,9 @@ async def test_those_just_answered_are_waited_for_on_a_slow_disk(clock: FakeCloc
 
 async def test_nobody_is_waited_for_longer_than_a_few_milliseconds(clock: FakeClock) -> None:
     batches, group_commit = slow_group()
-    first = [group_commit.put((an_event(id=f"a{n}"), ())) for n in range(10)]
+    first = hand_in(group_commit, "a", 10)
     await turns(3)
-    second = [group_commit.put((an_event(id=f"b{n}"), ())) for n in range(10)]
+    second = hand_in(group_commit, "b", 10)
     answer(group_commit, batches, seconds=0.002)
     async with asyncio.timeout(5):
         while len(batches) < 2:
@@ -309,14 +309,85 @@ async def test_nobody_is_waited_for_longer_than_a_few_milliseconds(clock: FakeCl
 @pytest.mark.parametrize(("puts", "seconds"), [(2, 1.0), (10, 0.0005)])
 async def test_few_clients_and_a_quick_disk_wait_for_nobody(puts: int, seconds: float) -> None:
     batches, group_commit = slow_group()
-    first = [group_commit.put((an_event(id=f"a{n}"), ())) for n in range(puts)]
+    first = hand_in(group_commit, "a", puts)
     await turns(3)
-    second = [group_commit.put((an_event(id=f"b{n}"), ())) for n in range(puts)]
+    second = hand_in(group_commit, "b", puts)
     answer(group_commit, batches, seconds=seconds)
     await turns(3)
     assert len(batches) == 2
     answer(group_commit, batches, seconds=0.0)
     await asyncio.gather(*first, *second)
+
+
+async def test_who_comes_while_the_loop_is_busy_goes_with_the_others() -> None:
+    """Each turn that brings somebody is followed by another, up to a number."""
+    batches, group_commit = slow_group()
+    puts = hand_in(group_commit, "a", 1)
+    loop = asyncio.get_running_loop()
+
+    def come(names: str) -> None:
+        puts.extend(hand_in(group_commit, names[0], 1))
+        if names[1:]:
+            loop.call_soon(come, names[1:])
+
+    loop.call_soon(come, "bcd")
+    await turns(8)
+    assert [len(batch.entries) for batch in batches] == [4]
+    answer(group_commit, batches, seconds=0.0)
+    await asyncio.gather(*puts)
+
+
+async def test_turns_that_always_bring_somebody_do_not_hold_a_batch_for_ever() -> None:
+    batches, group_commit = slow_group()
+    puts = hand_in(group_commit, "a", 1)
+    for _ in range(group.TURNS + 2):
+        await turns(1)
+        puts += hand_in(group_commit, "b", 1)
+    assert len(batches) == 1
+    answer(group_commit, batches, seconds=0.0)
+    await turns(3)
+    answer(group_commit, batches, seconds=0.0)
+    await asyncio.gather(*puts)
+
+
+async def test_a_batch_goes_at_once_when_all_who_came_together_are_back() -> None:
+    batches, group_commit = slow_group()
+    puts = hand_in(group_commit, "a", 10)
+    await turns(3)
+    answer(group_commit, batches, seconds=0.0)
+    puts += hand_in(group_commit, "b", 10)
+    await turns(1)
+    assert len(batches) == 2
+    answer(group_commit, batches, seconds=0.0)
+    await asyncio.gather(*puts)
+
+
+async def test_who_is_told_may_hand_in_the_next_at_once() -> None:
+    batches, group_commit = slow_group()
+    puts = hand_in(group_commit, "a", 1)
+
+    class Next(asyncio.Future[Any]):
+        def set_result(self, result: Any, /) -> None:
+            super().set_result(result)
+            puts.extend(hand_in(group_commit, "b", 1))
+
+    told = Next()
+    group_commit.put((an_event(id="c"), ()), told)
+    await turns(3)
+    answer(group_commit, batches, seconds=0.0)
+    await turns(3)
+    assert [len(batch.entries) for batch in batches] == [2, 1]
+    answer(group_commit, batches, seconds=0.0)
+    await asyncio.gather(*puts, told)
+
+
+def hand_in(group_commit: group.GroupCommit, name: str, count: int) -> "list[asyncio.Future[Any]]":
+    futures: list[asyncio.Future[Any]] = [
+        asyncio.get_running_loop().create_future() for _ in range(count)
+    ]
+    for number, future in enumerate(futures):
+        group_commit.put((an_event(id=f"{name}{number}"), ()), future)
+    return futures
 
 
 def slow_group() -> tuple[list[Batch], group.GroupCommit]:

@@ -14,8 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from hookpost.core.errors import OutboxError, StorageUnavailable
-from hookpost.core.model import PutAnswer
-from hookpost.storage.outbox import Observed
+from hookpost.storage.outbox import Observed, Waiter
 from hookpost.storage.sqlite.puts import Entry
 from hookpost.storage.sqlite.settlements import Owned
 from hookpost.storage.sqlite.transaction import Batch, Done, Step
@@ -86,38 +85,34 @@ class GroupCommit:
 
     # -- what comes in -----------------------------------------------------------------------
 
-    def put(self, entry: Entry) -> "asyncio.Future[PutAnswer]":
-        """One event; see Outbox.put."""
-        future: asyncio.Future[PutAnswer] = self._loop.create_future()
+    def put(self, entry: Entry, waiter: Waiter) -> None:
+        """One event; see Outbox.submit."""
         waiting, size = self._waiting, len(entry[0].body)
         crowded = len(waiting.puts) >= MAX_PUTS or waiting.bytes + size > MAX_BYTES
         if self.refusal is not None or crowded:
-            future.set_exception(self._too_many())
-            return future
+            waiter.set_exception(self._too_many())
+            return
         waiting.bytes += size
-        waiting.puts.append(future)
+        waiting.puts.append(waiter)
         waiting.entries.append(entry)
         if self._lingering is not None:
             if len(waiting.puts) >= self._awaited:
                 self._linger_no_more()
         elif not self._scheduled and self._sent is None:
             self._schedule()
-        return future
 
-    def put_group(self, entries: Sequence[Entry]) -> "asyncio.Future[Sequence[PutAnswer]]":
-        """Several events, all or none; see Outbox.put_many."""
-        future: asyncio.Future[Sequence[PutAnswer]] = self._loop.create_future()
+    def put_group(self, entries: Sequence[Entry], waiter: Waiter) -> None:
+        """Several events, all or none; see Outbox.submit_many."""
         waiting = self._waiting
         size = sum(len(event.body) for event, _ in entries)
         count = len(waiting.puts) + sum(len(group) for _, group in waiting.groups)
         crowded = count + len(entries) > MAX_PUTS or waiting.bytes + size > MAX_BYTES
         if self.refusal is not None or (crowded and count):
-            future.set_exception(self._too_many())
-            return future
+            waiter.set_exception(self._too_many())
+            return
         waiting.bytes += size
-        waiting.groups.append((future, entries))
+        waiting.groups.append((waiter, entries))
         self._wake()
-        return future
 
     def settle(self, owned: Owned, observed: Observed) -> None:
         """One settlement; see Outbox.settle."""
@@ -259,6 +254,8 @@ class GroupCommit:
         self._awaited = puts + answered if many else MAX_PUTS
         if self.failed.done():
             self._idle.set()
+        elif self._scheduled:
+            return  # whoever was told has handed in the next
         elif seconds > SLOW and puts and many:
             self._linger(min(SHARE * seconds, LINGER))
         elif puts or waiting.groups or waiting.commands:

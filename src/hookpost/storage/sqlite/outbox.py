@@ -30,6 +30,7 @@ from hookpost.storage.outbox import (
     RetentionLimits,
     Selection,
     StorageSizes,
+    Waiter,
 )
 from hookpost.storage.sqlite import endpoints as rows
 from hookpost.storage.sqlite import retention, verbs
@@ -109,13 +110,27 @@ class SqliteOutbox:
 
     def put(self, event: Event, endpoints: Sequence[EndpointId]) -> "asyncio.Future[PutAnswer]":
         """See Outbox.put."""
-        return self._group.put((event, endpoints))
+        future: asyncio.Future[PutAnswer] = asyncio.get_running_loop().create_future()
+        self._group.put((event, endpoints), future)
+        return future
+
+    def submit(self, event: Event, endpoints: Sequence[EndpointId], waiter: Waiter) -> None:
+        """See Outbox.submit."""
+        self._group.put((event, endpoints), waiter)
 
     def put_many(
         self, events: Sequence[tuple[Event, Sequence[EndpointId]]]
     ) -> "asyncio.Future[Sequence[PutAnswer]]":
         """See Outbox.put_many."""
-        return self._group.put_group(events)
+        future: asyncio.Future[Sequence[PutAnswer]] = asyncio.get_running_loop().create_future()
+        self._group.put_group(events, future)
+        return future
+
+    def submit_many(
+        self, events: Sequence[tuple[Event, Sequence[EndpointId]]], waiter: Waiter
+    ) -> None:
+        """See Outbox.submit_many."""
+        self._group.put_group(events, waiter)
 
     async def claim(self, endpoint: EndpointId, limit: int, now: float) -> Sequence[Delivery]:
         """See Outbox.claim."""

@@ -166,7 +166,8 @@ class Store:
         mark = self.sequence, self.delivery, self.seen_at
         # The rows themselves tell the numbers given, until they are deleted. Housekeeping that
         # found nothing to do leaves no log behind.
-        due = removing and mark != self._marked or self.seen_at - self._marked[2] >= MARK_EVERY
+        late = self.seen_at - self._marked[2] >= MARK_EVERY
+        due = late or (removing and mark != self._marked)
         if due:
             self.run("mark", mark)
         self.connection.execute("COMMIT")

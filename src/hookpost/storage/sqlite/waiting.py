@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hookpost.core.errors import OutboxError
-from hookpost.core.model import PutAnswer
-from hookpost.storage.outbox import Observed
+from hookpost.storage.outbox import Observed, Waiter
 from hookpost.storage.sqlite.puts import Entry
 from hookpost.storage.sqlite.settlements import Owned
 from hookpost.storage.sqlite.transaction import Batch, Done, Step
@@ -15,7 +14,7 @@ from hookpost.storage.sqlite.transaction import Batch, Done, Step
 BATCH_BYTES = 4 << 20
 """Bodies after which no more puts join a batch: the log of one must fit into the ballast."""
 
-Group = tuple["asyncio.Future[Sequence[PutAnswer]]", Sequence[Entry]]
+Group = tuple[Waiter, Sequence[Entry]]
 
 
 @dataclass(slots=True)
@@ -42,8 +41,8 @@ class Command:
 class Sent:
     """The batch on its way, and who waits for it."""
 
-    puts: "Sequence[asyncio.Future[PutAnswer]]" = ()
-    groups: "Sequence[asyncio.Future[Sequence[PutAnswer]]]" = ()
+    puts: Sequence[Waiter] = ()
+    groups: Sequence[Waiter] = ()
     settlements: Sequence[Owned] = ()
     observers: Sequence[Observed] = ()
     commands: Sequence[Command] = ()
@@ -75,7 +74,7 @@ class Sent:
 class Waiting:
     """What came since the last batch was sent. `bytes` are those of the bodies."""
 
-    puts: "list[asyncio.Future[PutAnswer]]" = field(default_factory=list)
+    puts: list[Waiter] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)  # of the puts, in their order
     groups: list[Group] = field(default_factory=list)
     bytes: int = 0
@@ -91,7 +90,7 @@ class Waiting:
         """What goes now: all, but for puts beyond BATCH_BYTES, and settlements if `settle`."""
         puts, entries, groups = self._taken_puts()
         commands, self.commands = self.commands, []
-        sent = Sent(puts, [future for future, _ in groups], commands=commands)
+        sent = Sent(puts, [waiter for waiter, _ in groups], commands=commands)
         if settle:
             sent.settlements, self.settlements = self.settlements, []
             sent.observers, self.observers = self.observers, []
@@ -103,7 +102,7 @@ class Waiting:
         )
         return sent, batch
 
-    def _taken_puts(self) -> "tuple[list[asyncio.Future[PutAnswer]], list[Entry], list[Group]]":
+    def _taken_puts(self) -> tuple[list[Waiter], list[Entry], list[Group]]:
         if self.bytes <= BATCH_BYTES:
             taken = self.puts, self.entries, self.groups
             self.puts, self.entries, self.groups, self.bytes = [], [], [], 0
@@ -130,8 +129,8 @@ class Waiting:
         """Nothing is written any more: tell everybody who waits here, and the sent settlements."""
         for put in self.puts:
             _drop(put, error)
-        for future, _ in self.groups:
-            _drop(future, error)
+        for waiter, _ in self.groups:
+            _drop(waiter, error)
         unsettled = [
             *zip(sent.observers, sent.settlements, strict=bool(sent.observers)),
             *zip(self.observers, self.settlements, strict=True),
@@ -142,16 +141,17 @@ class Waiting:
             command.fail(error)
 
 
-def _drop(future: "asyncio.Future[Any]", error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
-        future.exception()  # nobody need be waiting
+def _drop(waiter: Waiter, error: Exception) -> None:
+    if not waiter.done():
+        waiter.set_exception(error)
+        if isinstance(waiter, asyncio.Future):
+            waiter.exception()  # nobody need be waiting
 
 
-def _tell(futures: "Sequence[asyncio.Future[Any]]", answers: Sequence[Any]) -> None:
-    for future, answer in zip(futures, answers, strict=True):
-        if not future.done():
+def _tell(waiters: Sequence[Waiter], answers: Sequence[Any]) -> None:
+    for waiter, answer in zip(waiters, answers, strict=True):
+        if not waiter.done():
             if isinstance(answer, Exception):
-                future.set_exception(answer)
+                waiter.set_exception(answer)
             else:
-                future.set_result(answer)
+                waiter.set_result(answer)
