@@ -1,40 +1,30 @@
 """One endpoint: claim, attempt, settle.
 
-A *feeder* asks the gate for room, claims that many deliveries and hands each to a *lane*. The
-worker depends on the outbox alone: a doorbell only wakes the feeder sooner. The next attempt never
-waits for a settlement; what it came to is observed when it is committed.
+A *feeder* claims as many deliveries as the gate has room for and hands each to a *lane*, which
+attempts it. The next attempt never waits for a settlement; what it came to is observed when it is
+committed.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from hookpost import __version__
 from hookpost.clock import Clock
 from hookpost.core import breaker as circuit
-from hookpost.core.errors import OutboxError
-from hookpost.core.gate import Gate, Held, HeldBy, Ticket
-from hookpost.core.model import (
-    Attempt,
-    Delivery,
-    EndpointId,
-    Outcome,
-    Result,
-)
+from hookpost.core.gate import Gate, HeldBy, Ticket
+from hookpost.core.model import Attempt, Delivery, EndpointId, Outcome, Result
 from hookpost.core.payload import Letterhead
 from hookpost.core.settings import Endpoint
-from hookpost.core.settle import expired, hold, settle
+from hookpost.core.settle import hold, settle
 from hookpost.services import attempt_log
-from hookpost.services.bell import Bell
 from hookpost.services.endpoint_row import EndpointRow
+from hookpost.services.feeder import Feeder
 from hookpost.services.lanes import Handed, Lanes, Line, connection
 from hookpost.services.running import Failed, Quiet, Running
 from hookpost.services.settling import EndpointMetrics, Settling
 from hookpost.storage.outbox import Outbox
 from hookpost.transport import Transport
-
-RECHECK = 0.25  # seconds; deliveries are due but cannot be had yet: the doorbell should come first
-AGAIN = 1.0  # seconds after the outbox refused a claim
 
 Dice = Callable[[], float]
 """A number in [0, 1)."""
@@ -74,12 +64,19 @@ class EndpointWorker:
         line = Line(transport, self._closing)
         self._outfit: Outfit = (endpoint, Letterhead(endpoint, __version__), line)
         self._lanes = Lanes(self._attempt, endpoint.concurrency, self._running, endpoint.name)
-        self._bell = Bell(clock, self._running, endpoint.name)
-        self._feeder: asyncio.Task[None] | None = None
-        self._held_by: HeldBy | None = None
-        self._probing = self.gate.half_open  # as the log has it
-        self._blocked = False  # whether the feeder rests because of the gate
-        self._stopping = False
+        self._feeder = Feeder(
+            endpoint_id,
+            endpoint,
+            metrics,
+            outbox=outbox,
+            clock=clock,
+            gate=self.gate,
+            row=self._row,
+            settling=self._settling,
+            lanes=self._lanes,
+            running=self._running,
+        )
+        self.tick = self._feeder.tick  # one round, for whoever does not `start`
         self._interrupted = False
 
     @property
@@ -97,8 +94,7 @@ class EndpointWorker:
             self._row.keep(tokens=None, tokens_at=None)
         if not self._row.is_about(self._outfit[0].url):
             self._url_changed()
-        self._outbox.watch(self.id, self._bell.ring)
-        self._feeder = self._running.start(self._feed(), f"feeder of {self.name}")
+        self._feeder.start()
 
     def apply(
         self,
@@ -110,6 +106,7 @@ class EndpointWorker:
         old, _, line = self._outfit
         self._metrics = metrics
         self._settling.observe(metrics, endpoint.name)
+        self._feeder.apply(endpoint, metrics)
         if connection(endpoint) != connection(old):
             line.retire()
             line = Line(transports(endpoint), self._closing)
@@ -129,12 +126,11 @@ class EndpointWorker:
         """The endpoint's row was changed by a person or a reload: obey at once."""
         self._row.refresh()
         self.gate.paused = self._row.paused
-        self._bell.ring()
+        self._feeder.ring()
 
     def stop_claiming(self) -> None:
         """Claim and start nothing from now on."""
-        self._stopping = True
-        self._bell.ring()
+        self._feeder.stop()
 
     def interrupt(self) -> None:
         """Cut the attempts in flight: recorded as interrupted, released, not counted."""
@@ -153,11 +149,7 @@ class EndpointWorker:
 
     async def close(self, patience: float = 5.0) -> None:
         """Keep what must survive, see it committed (at most `patience` seconds), end everything."""
-        self.stop_claiming()
-        self._outbox.watch(self.id, None)
-        if self._feeder is not None:
-            # Not cancelled: a claim that is cut off would leave deliveries claimed by nobody.
-            await asyncio.wait({self._feeder}, timeout=patience)
+        await self._feeder.close(patience)
         await self._lanes.close()
         now = self._clock.now()
         self._keep_breaker(tokens=self.gate.tokens(now), tokens_at=now)
@@ -177,100 +169,12 @@ class EndpointWorker:
 
     def _url_changed(self) -> None:
         self.gate.probe()
-        self._breaker_moved()
+        self._feeder.breaker_moved()
         self._keep_breaker(gone=False)
         self.gate.paused = self._row.paused
 
-    def _breaker_moved(self) -> None:
-        self._probing = self.gate.half_open
-        attempt_log.breaker_moved(self.name, self.gate.breaker)
-
     def _keep_breaker(self, **changes: Any) -> None:
         self._row.keep_breaker(self.gate.breaker, self._outfit[0].url, **changes)
-
-    # -- feeding -----------------------------------------------------------------------------
-
-    async def tick(self) -> float | None:
-        """Claim and start whatever the gate lets through.
-
-        Answers the seconds until there may be more; None: only a ring can tell. Raises OutboxError.
-        """
-        while not self._stopping:
-            now = self._clock.now()
-            admitted = self.gate.admit(now, self._clock.wall())
-            if self.gate.half_open and not self._probing:
-                self._breaker_moved()
-            self._blocked = isinstance(admitted, Held)
-            if isinstance(admitted, Held):
-                self._held(admitted, now)
-                return admitted.wait
-            claimed = await self._outbox.claim(self.id, admitted.attempts, now)
-            self._begin(claimed)
-            due = self._outbox.next_due(self.id)
-            if due is None or due > now:
-                return None if due is None else due - now
-            if not claimed:
-                return RECHECK
-        return None
-
-    async def _feed(self) -> None:
-        while not self._stopping:
-            self._bell.hush()
-            try:
-                wait = await self.tick()
-            except OutboxError as error:
-                attempt_log.claim_failed(self.name, str(error), AGAIN)
-                wait = AGAIN
-            if not self._stopping:
-                await self._bell.rest(wait)
-
-    def _held(self, held: Held, now: float) -> None:
-        due = self._outbox.next_due(self.id)
-        if held.by is self._held_by or due is None or due > now:
-            return
-        self._held_by = held.by
-        self._metrics.throttled(held.by.value)
-        if held.by is HeldBy.NO_LIVE_KEY:
-            attempt_log.endpoint_held(self.name, held.by.value, held.wait)
-
-    def _begin(self, claimed: Sequence[Delivery]) -> None:
-        if self._stopping:
-            self._outbox.release(claimed)
-            return
-        policy = self._outfit[0].retry
-        now, wall = self._clock.now(), self._clock.wall()
-        active_now = self._active(now)
-        for index, delivery in enumerate(claimed):
-            too_old = expired(delivery, policy, active_now=active_now)
-            if too_old is not None:
-                self._settling.settle(delivery, too_old, None, now)
-                continue
-            ticket = self.gate.start(now, wall)
-            if isinstance(ticket, Held):
-                self._outbox.release(claimed[index:])
-                return
-            self._held_by = None
-            self._lanes.hand((delivery, ticket))
-
-    def _go_on(self, now: float, wall: float) -> Handed | None:
-        """What a lane whose attempt went well goes on with, without a round by the feeder."""
-        claimed = () if self._stopping else self._outbox.claim_ready(self.id, 1, now)
-        if not claimed:
-            if self._blocked:  # the feeder does not know when the next is due
-                self._bell.ring()
-            return None
-        if expired(claimed[0], self._outfit[0].retry, active_now=self._active(now)) is None:
-            ticket = self.gate.start(now, wall)
-            if not isinstance(ticket, Held):
-                self._held_by = None
-                if self.gate.half_open and not self._probing:
-                    self._breaker_moved()
-                return claimed[0], ticket
-        self._outbox.release(claimed)  # this rings: the feeder knows what to do with it
-        return None
-
-    def _active(self, now: float) -> float:
-        return self._row.record.active_clock(now)
 
     # -- attempting --------------------------------------------------------------------------
 
@@ -283,7 +187,7 @@ class EndpointWorker:
             # Nothing is connected and no retry can help: the table's `blocked`.
             outcome = Outcome(result=Result.BLOCKED, error=str(error), permanent=True)
         else:
-            if request is None or self._stopping or self.gate.removed or self.gate.paused:
+            if request is None or self._feeder.stopping or self.gate.removed or self.gate.paused:
                 self._give_back(delivery, ticket, started_at)
                 return None
             line.busy += 1
@@ -299,7 +203,7 @@ class EndpointWorker:
             number=delivery.attempts + 1, started_at=started_at, duration=seconds, outcome=outcome
         )
         self._conclude(delivery, ticket, endpoint, attempt, now, wall + seconds)
-        return self._go_on(now, wall + seconds) if outcome.ok else None
+        return self._feeder.go_on(now, wall + seconds) if outcome.ok else None
 
     def _cut_off(self) -> Outcome:
         if not self._interrupted:
@@ -309,7 +213,7 @@ class EndpointWorker:
     def _give_back(self, delivery: Delivery, ticket: Ticket, now: float) -> None:
         self.gate.cancel(ticket, now)
         self._outbox.release([delivery])
-        self._bell.ring()
+        self._feeder.ring()
         self._quiet.stir()
 
     def _conclude(
@@ -321,7 +225,7 @@ class EndpointWorker:
         now: float,
         wall: float,
     ) -> None:
-        outcome, active_now = attempt.outcome, self._active(now)
+        outcome, active_now = attempt.outcome, self._row.record.active_clock(now)
         transition = settle(
             delivery, outcome, endpoint.retry, active_now=active_now, dice=self._dice()
         )
@@ -330,12 +234,12 @@ class EndpointWorker:
         self._metrics.attempted(outcome.result, attempt.duration)
         attempt_log.attempt_finished(endpoint.name, delivery, attempt, transition, wall)
         if moved:
-            self._bell.ring()
+            self._feeder.ring()
             self._keep_breaker()
-            self._breaker_moved()
+            self._feeder.breaker_moved()
         if not outcome.ok:
             self._heed(delivery, outcome, endpoint, now)
-            self._bell.ring()
+            self._feeder.ring()
         self._quiet.stir()
 
     def _heed(self, delivery: Delivery, outcome: Outcome, endpoint: Endpoint, now: float) -> None:
