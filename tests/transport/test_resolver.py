@@ -17,7 +17,6 @@ from hookpost.core.addresses import Allowance, EgressPolicy
 from hookpost.core.model import Result
 from hookpost.transport.resolver import (
     ANSWER_KEPT_FOR,
-    FAILURE_KEPT_FOR,
     LOOKUP_THREADS,
     LookupFailed,
     Refused,
@@ -138,16 +137,75 @@ async def test_a_kept_answer_is_judged_for_the_port_that_is_asked() -> None:
     assert len(names.asked) == 1
 
 
-async def test_a_failure_is_kept_briefly_and_then_asked_again() -> None:
-    clock, names = FakeClock(), Names()
-    subject = resolver(names, clock=clock)
-    for _ in range(3):
-        with pytest.raises(LookupFailed):
-            await subject.resolve("crm.example", 443)
-    assert len(names.asked) == 1
-    clock.advance(FAILURE_KEPT_FOR + 0.01)
+async def test_a_failure_is_told_to_nobody_who_asks_later() -> None:
+    names = Names()
+    subject = resolver(names, timeout=0.1)
+    with pytest.raises(LookupFailed):
+        await subject.resolve("crm.example", 443)
     names.table["crm.example"] = ["8.8.8.8"]
     assert await subject.resolve("crm.example", 443)
+    assert len(names.asked) == 2
+
+
+async def test_a_failed_name_rests_and_then_one_look_up_serves_all_who_wait() -> None:
+    loop, names = asyncio.get_running_loop(), Names()
+    subject = resolver(names, timeout=0.2)
+    for look_ups in (1, 2, 3):
+        started = loop.time()
+        asking = [subject.resolve("crm.example", 443) for _ in range(20)]
+        answers = await asyncio.gather(*asking, return_exceptions=True)
+        assert {type(answer) for answer in answers} == {LookupFailed}
+        assert {str(answer) for answer in answers} == {"Name or service not known"}
+        assert len(names.asked) == look_ups
+        assert look_ups == 1 or loop.time() - started > 0.04
+
+
+async def test_a_name_that_failed_long_ago_is_asked_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("hookpost.transport.resolver.FAILED_RESTS_FOR", 60.0)
+    monkeypatch.setattr("hookpost.transport.resolver.PART_OF_BUDGET", 60.0)
+    clock, names = FakeClock(), Names()
+    subject = resolver(names, clock=clock)
+    with pytest.raises(LookupFailed):
+        await subject.resolve("crm.example", 443)
+    clock.advance(60.01)
+    names.table["crm.example"] = ["8.8.8.8"]
+    assert await subject.resolve("crm.example", 443)
+
+
+async def test_a_look_up_that_everybody_left_is_not_begun() -> None:
+    names = Names()
+    subject = resolver(names, timeout=0.1)
+    with pytest.raises(LookupFailed):
+        await subject.resolve("crm.example", 443)
+    leaving = asyncio.ensure_future(subject.resolve("crm.example", 443))
+    turned = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(turned.set_result, None)
+    await turned
+    leaving.cancel()
+    for _ in range(2):  # as long as the name rests, and longer
+        with pytest.raises(LookupFailed):
+            await subject.resolve("other.example", 443)
+    assert names.asked == ["crm.example", "other.example", "other.example"]
+    names.table["crm.example"] = ["8.8.8.8"]
+    assert await subject.resolve("crm.example", 443)
+
+
+async def test_a_backlog_burns_few_attempts_on_a_name_that_fails(open_transport: Open) -> None:
+    url, names = "http://crm.example/", Names()
+    transport = open_transport(url, lookup=names, timeout=1.0, concurrency=4)
+    loop = asyncio.get_running_loop()
+    ended, end = 0, loop.time() + 0.7
+
+    async def lane() -> None:
+        nonlocal ended
+        while loop.time() < end:
+            assert (await transport.post(url, (), b"x")).result is Result.DNS
+            ended += 1
+
+    await asyncio.gather(*(lane() for _ in range(4)))
+    assert ended == 4 * len(names.asked) <= 16  # four, and four more when the name has rested
 
 
 async def test_many_who_ask_for_one_name_share_one_look_up(stuck: Stuck) -> None:
@@ -161,37 +219,24 @@ async def test_many_who_ask_for_one_name_share_one_look_up(stuck: Stuck) -> None
     assert stuck.asked == 1
 
 
-async def test_a_hung_look_up_ends_at_its_budget_and_the_next_fails_at_once(stuck: Stuck) -> None:
+async def test_a_hung_look_up_ends_at_its_budget_and_nobody_fails_sooner(stuck: Stuck) -> None:
     loop = asyncio.get_running_loop()
-    subject = resolver(stuck, timeout=0.1)
-    for _ in range(3):
-        with pytest.raises(LookupFailed, match=r"within 0\.1 s"):
-            await subject.resolve("crm.example", 443)
-    started = loop.time()
-    with pytest.raises(LookupFailed):
-        await subject.resolve("crm.example", 443)
-    assert loop.time() - started < 0.09
-    assert stuck.asked == 1
-
-
-async def test_at_most_two_threads_hang_for_one_endpoint(stuck: Stuck) -> None:
-    clock = FakeClock()
-    subject = resolver(stuck, timeout=0.05, clock=clock)
+    subject = resolver(stuck, timeout=0.05)
     for _ in range(5):
-        with pytest.raises(LookupFailed):
+        started = loop.time()
+        with pytest.raises(LookupFailed, match=r"no answer within 0\.05 s"):
             await subject.resolve("crm.example", 443)
-        clock.advance(10)
-    with pytest.raises(LookupFailed, match="hang already"):
+        assert loop.time() - started > 0.04
+    assert stuck.asked == LOOKUP_THREADS  # at most two hang for one endpoint
+    with pytest.raises(LookupFailed, match=r"no thread to ask in within 0\.05 s"):
         await subject.resolve("other.example", 443)
     assert stuck.asked == LOOKUP_THREADS
 
 
 async def test_a_late_answer_is_still_used(stuck: Stuck) -> None:
-    clock = FakeClock()
-    subject = resolver(stuck, policy=LOOPBACK, timeout=0.05, clock=clock)
+    subject = resolver(stuck, policy=LOOPBACK, timeout=0.05)
     with pytest.raises(LookupFailed):
         await subject.resolve("crm.example", 443)
-    clock.advance(FAILURE_KEPT_FOR + 1)
     joining = asyncio.ensure_future(subject.resolve("crm.example", 443))
     stuck.let_go.set()
     assert await joining
@@ -201,10 +246,10 @@ async def test_no_thread_to_be_had_is_a_failed_look_up(monkeypatch: pytest.Monke
     def refuse(self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    subject = resolver(Names(crm_example=["8.8.8.8"]))
+    subject = resolver(Names(crm_example=["8.8.8.8"]), timeout=0.05)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
-        with pytest.raises(LookupFailed):
+        with pytest.raises(LookupFailed, match="no thread"):
             await subject.resolve("crm.example", 443)
     assert await subject.resolve("crm.example", 443)
 

@@ -5,6 +5,11 @@ one dead name would stall every endpoint. Here each endpoint has at most LOOKUP_
 started when needed and daemonic, so that one stuck in the system's resolver holds neither the
 loop nor another endpoint nor the end of the process. A name is looked up once for all who wait;
 a look-up that outlived its budget may be overtaken by one more.
+
+A failure is told to those who waited for it, and to nobody who comes later: a backlog without a
+breaker would burn an attempt of each of its deliveries on it in no time. Whoever comes later waits
+for a look-up of its own, with all others who do: as many attempts fail at once as there are places,
+and the next ones only after another look-up.
 """
 
 import asyncio
@@ -24,9 +29,11 @@ LOOKUP_BUDGET = 2.0  # seconds; less where the endpoint's timeout is
 # after each request is served. Staleness is all it could do: every answer is judged again, and
 # the judged address is the one dialled. A moved name is followed within a second.
 ANSWER_KEPT_FOR = 1.0
-# A failure is kept as briefly: shorter than the first retry of any sensible policy, so that no
-# attempt is burnt by an old failure, yet a dead name costs one look-up a second.
-FAILURE_KEPT_FOR = 1.0
+# A name that failed is not asked again for this long: it spares the system's resolver, and with it
+# everybody else on the machine. Those who wait for the next look-up must have most of their budget
+# left for it.
+FAILED_RESTS_FOR = 0.5
+PART_OF_BUDGET = 0.25
 NAMES_KEPT = 16
 
 Lookup = Callable[[str], Iterable[str]]
@@ -63,10 +70,11 @@ class _Answer:
 
 @dataclass(slots=True, eq=False)
 class _Flight:
-    """One running look-up and all who wait for it."""
+    """One look-up, running or soon to be begun, and all who wait for it."""
 
     host: str
     waiters: set[asyncio.Future[_Answer]] = field(default_factory=set)
+    begun: bool = False
     overdue: bool = False
 
 
@@ -83,11 +91,13 @@ class Resolver(AbstractResolver):
     ) -> None:
         self._policy = policy
         self._budget = min(LOOKUP_BUDGET, timeout)
+        self._rest = min(FAILED_RESTS_FOR, PART_OF_BUDGET * self._budget)
         self._clock = clock
         self._lookup = lookup
         self._loop = asyncio.get_running_loop()
         self._flights: dict[str, _Flight] = {}
-        self._known: dict[str, tuple[_Answer, float]] = {}  # answer, good until (monotonic)
+        # what came last, and until when (monotonic) it is used; a failure: the name rests
+        self._known: dict[str, tuple[_Answer, float]] = {}
         self._threads = 0
 
     async def resolve(
@@ -97,9 +107,10 @@ class Resolver(AbstractResolver):
 
         Raises LookupFailed, or Refused if the policy denies any one of them.
         """
-        answer, good_until = self._known.get(host, (None, 0.0))
-        if answer is None or self._clock.monotonic() >= good_until:
-            answer = await self._ask(host)
+        answer, until = self._known.get(host, (None, 0.0))
+        left = until - self._clock.monotonic()
+        if answer is None or answer.error or left <= 0:
+            answer = await self._ask(host, rest=left)
         if answer.error:
             raise LookupFailed(answer.error)
         for address in answer.addresses:
@@ -122,14 +133,16 @@ class Resolver(AbstractResolver):
         """Forget what is known; running look-ups end by themselves and are not waited for."""
         self._known.clear()
 
-    async def _ask(self, host: str) -> _Answer:
-        """Join the look-up of `host`, or start it; wait no longer than the budget."""
+    async def _ask(self, host: str, *, rest: float) -> _Answer:
+        """Join the look-up of `host`, or begin one, in `rest` seconds; wait at most the budget."""
+        waiter: asyncio.Future[_Answer] = self._loop.create_future()
         flight = self._flights.get(host)
         if flight is None or (flight.overdue and self._threads < LOOKUP_THREADS):
-            flight = self._start(host)
-            if flight is None:
-                return _Answer(error=f"{self._threads} look-ups hang already")
-        waiter: asyncio.Future[_Answer] = self._loop.create_future()
+            flight = self._flights[host] = _Flight(host, {waiter})
+            if rest > 0:
+                self._loop.call_later(rest, self._begin, flight)
+            else:
+                self._begin(flight)
         flight.waiters.add(waiter)
         timer = self._loop.call_later(self._budget, self._give_up, flight, waiter)
         try:
@@ -138,21 +151,22 @@ class Resolver(AbstractResolver):
             timer.cancel()
             flight.waiters.discard(waiter)
 
-    def _start(self, host: str) -> _Flight | None:
-        """Begin a look-up in a thread of its own; None if no thread is to be had."""
+    def _begin(self, flight: _Flight) -> None:
+        """Look up in a thread of its own. If none is to be had, those who wait give up in time."""
+        if not flight.waiters:
+            self._flights.pop(flight.host, None)
+            return
         if self._threads >= LOOKUP_THREADS:
-            return None
-        flight = _Flight(host)
+            return
         thread = threading.Thread(
             target=self._look_up, args=(flight,), name="hookpost-lookup", daemon=True
         )
         try:
             thread.start()
         except RuntimeError:
-            return None  # the system gives no more threads: the attempt fails as `dns`
+            return  # the system gives no more threads
         self._threads += 1
-        self._flights[host] = flight
-        return flight
+        flight.begun = True
 
     def _look_up(self, flight: _Flight) -> None:
         """Runs in the thread. A name that cannot be encoded raises UnicodeError, not OSError."""
@@ -178,14 +192,13 @@ class Resolver(AbstractResolver):
                 waiter.set_result(answer)
 
     def _give_up(self, flight: _Flight, waiter: asyncio.Future[_Answer]) -> None:
-        answer = _Answer(error=f"no answer within {self._budget:g} s")
         flight.overdue = True
-        self._remember(flight.host, answer)
+        lacks = "answer" if flight.begun else "thread to ask in"
         if not waiter.done():
-            waiter.set_result(answer)
+            waiter.set_result(_Answer(error=f"no {lacks} within {self._budget:g} s"))
 
     def _remember(self, host: str, answer: _Answer) -> None:
         if len(self._known) >= NAMES_KEPT:
             self._known.clear()
-        kept_for = FAILURE_KEPT_FOR if answer.error else ANSWER_KEPT_FOR
-        self._known[host] = (answer, self._clock.monotonic() + kept_for)
+        used_for = self._rest if answer.error else ANSWER_KEPT_FOR
+        self._known[host] = (answer, self._clock.monotonic() + used_for)
