@@ -749,6 +749,49 @@ async def test_idle_connections_are_closed_after_keepalive(open_transport: Open)
             await left.wait()
 
 
+async def test_a_busy_connection_is_closed_soon_after_its_last_use(open_transport: Open) -> None:
+    loop, left = asyncio.get_running_loop(), asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        try:
+            await answering(OK)(peer)
+        finally:
+            left.set()
+
+    async with Receiver(script) as receiver:
+        transport = open_transport(receiver.url(), keepalive=0.6)
+        started = last = loop.time()
+        while last < started + 0.2:  # what looks after idle connections has begun to count
+            assert (await post(transport, receiver.url())).ok
+            last = loop.time()
+        async with asyncio.timeout(5):
+            await left.wait()
+        assert 0.55 < loop.time() - last < 0.85
+        assert receiver.connections == 1
+
+
+async def test_long_keepalives_are_not_rounded_up(open_transport: Open) -> None:
+    async with Receiver(answering(OK)) as receiver:
+        transport = open_transport(receiver.url(), keepalive=10.5)
+        loop = asyncio.get_running_loop()
+        assert (await post(transport, receiver.url())).ok
+        handle = transport._connector._cleanup_handle
+        assert handle is not None
+        assert handle.when() - loop.time() <= 10.5
+
+
+async def test_a_connection_that_rested_too_long_is_not_used_again(
+    open_transport: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Receiver(answering(OK)) as receiver:
+        transport = open_transport(receiver.url(), keepalive=60.0)
+        assert (await post(transport, receiver.url())).ok
+        late = asyncio.get_running_loop().time() + 60.1
+        monkeypatch.setattr("aiohttp.connector.monotonic", lambda: late)
+        assert (await post(transport, receiver.url())).ok
+        assert receiver.connections == 2
+
+
 @pytest.mark.parametrize("how", ["finish", "reset"])
 async def test_a_reused_connection_that_dies_without_a_byte_is_told_apart(
     open_transport: Open, how: str

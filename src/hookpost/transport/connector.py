@@ -9,6 +9,7 @@ aiohttp's session, request and response are gone around: they cost more than all
 import asyncio
 import functools
 import socket
+from math import inf
 from ssl import SSLContext
 from typing import Any, cast
 
@@ -34,6 +35,7 @@ INTERIM_MAX = 256  # 1xx answers before the final one
 HEAD_LINE_MAX = 8190  # bytes of one line or field of an answer's head
 HEAD_FIELDS_MAX = 128
 WRITTEN_AT_ONCE = 1 << 16  # bytes of a body up to which copying it costs less than a second write
+IDLE_OVER = 0.05  # seconds beyond `keepalive` that an idle connection may live: closed in batches
 _END_OF_HEAD = b"\r\n\r\n"
 _NO_TIMEOUT = ClientTimeout(total=None)  # the attempt's deadline is the only one, and cheaper
 _NO_TRACES: list[Trace] = []
@@ -238,10 +240,12 @@ class GuardedConnector(TCPConnector):
         reuse: dict[str, Any] = (
             {"keepalive_timeout": keepalive} if keepalive > 0 else {"force_close": True}
         )
+        self._keepalive = keepalive
         super().__init__(
             resolver=resolver,
             use_dns_cache=False,
             limit=limit,
+            timeout_ceil_threshold=inf,  # no rounding up
             socket_factory=self._open,
             # True is aiohttp's own verifying context: made once a process, shared by all
             ssl=True if ssl_context is None else ssl_context,
@@ -258,6 +262,16 @@ class GuardedConnector(TCPConnector):
         if connection is None:
             connection = await self.connect(request, _NO_TRACES, _NO_TIMEOUT)
         return connection
+
+    def _cleanup(self) -> None:
+        """Close what has rested long enough; come again when the next has, not a period later."""
+        super()._cleanup()
+        if self._cleanup_handle is None:
+            return
+        self._cleanup_handle.cancel()
+        oldest = min(waiting[0][1] for waiting in self._conns.values())
+        left = oldest + self._keepalive - self._loop.time()
+        self._cleanup_handle = self._loop.call_later(max(left, 0.0) + IDLE_OVER, self._cleanup)
 
     def _open(self, address: Any) -> socket.socket:
         """Make the socket for one address, which is then dialled as it stands, or refuse."""
