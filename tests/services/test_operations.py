@@ -54,6 +54,16 @@ async def test_endpoints_are_shown_with_row_settings_and_live_state(bench: Bench
         bench.operations.endpoint("crn")
 
 
+async def test_a_hold_is_shown_until_its_time_has_passed(bench: Bench) -> None:
+    crm = bench.outbox.endpoints()[0].id
+    until = bench.clock.now() + 60
+    await bench.outbox.update_endpoint(crm, bench.clock.now(), hold_until=until)
+    assert bench.operations.endpoint("crm")["holdUntil"] == "2025-06-15T15:07:40.000Z"
+    bench.clock.advance(61)
+    assert bench.operations.endpoint("crm")["holdUntil"] is None
+    assert [one["holdUntil"] for one in bench.operations.endpoints()["endpoints"]] == [None, None]
+
+
 async def test_pause_and_resume_change_the_row_and_tell_the_worker(bench: Bench) -> None:
     shown = await bench.operations.pause("crm")
     assert (shown["state"], shown["pausedBy"]) == ("paused", ["operator"])

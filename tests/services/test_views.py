@@ -114,7 +114,16 @@ def test_an_endpoints_state_and_who_paused_it(
 ) -> None:
     counts = EndpointCounts(created=5, pending=3, delivered=2)
     record = EndpointRecord(id=EndpointId(1), name="crm", counts=counts, **changes)
-    shown = views.shown_endpoint(record, None, {"inFlight": 1})
+    shown = views.shown_endpoint(record, None, {"inFlight": 1}, now=0.0)
     assert (shown["state"], shown["pausedBy"]) == (state, paused_by)
     waiting = "parked" if state == "removed" else "pending"
     assert (shown[waiting], shown["inFlight"]) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("hold_until", "shown"),
+    [(None, None), (1_750_000_000.5, "2025-06-15T15:06:40.500Z"), (1_750_000_000.0, None)],
+)
+def test_a_hold_is_shown_while_it_holds(hold_until: float | None, shown: str | None) -> None:
+    record = EndpointRecord(id=EndpointId(1), name="crm", hold_until=hold_until)
+    assert views.shown_endpoint(record, None, {}, now=1_750_000_000.0)["holdUntil"] == shown

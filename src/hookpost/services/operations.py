@@ -82,11 +82,13 @@ class Operations:
 
     def endpoints(self) -> Shown:
         """Every endpoint, removed ones that still own deliveries included."""
-        live = self._live()
+        live, now = self._live(), self._clock.now()
         settings = self._endpoints()
         records = sorted(self._outbox.endpoints(), key=lambda record: record.name)
         shown = [
-            views.shown_endpoint(record, settings.get(record.name), live.get(record.name, {}))
+            views.shown_endpoint(
+                record, settings.get(record.name), live.get(record.name, {}), now=now
+            )
             for record in records
         ]
         return {"endpoints": shown}
@@ -95,7 +97,8 @@ class Operations:
         """One endpoint with the settings that shape its traffic."""
         record = self._record(name)
         settings = self._endpoints().get(name)
-        shown = views.shown_endpoint(record, settings, self._live().get(name, {}))
+        live, now = self._live().get(name, {}), self._clock.now()
+        shown = views.shown_endpoint(record, settings, live, now=now)
         if settings is not None:
             limit = settings.rate_limit
             shown["settings"] = {

@@ -151,10 +151,10 @@ def shown_detail(detail: DeliveryDetail) -> Shown:
 
 
 def shown_endpoint(
-    record: EndpointRecord, settings: Endpoint | None, live: Mapping[str, Any]
+    record: EndpointRecord, settings: Endpoint | None, live: Mapping[str, Any], *, now: float
 ) -> Shown:
     """An endpoint: its row, its settings (None once removed) and its worker's live state."""
-    counts = record.counts
+    counts, hold_until = record.counts, record.hold_until
     in_flight = int(live.get("inFlight", 0))
     waiting = max(0, counts.pending - in_flight)
     removed = record.removed_at is not None
@@ -175,7 +175,7 @@ def shown_endpoint(
         "removedAt": moment(record.removed_at),
         "onRemove": record.on_remove.value,
         "heldBy": live.get("heldBy"),
-        "holdUntil": moment(record.hold_until),
+        "holdUntil": moment(hold_until if hold_until and now < hold_until else None),
         "breaker": live.get("breaker"),
         "pending": 0 if removed else waiting,
         "parked": waiting if removed else 0,
