@@ -7,6 +7,7 @@ import pytest
 
 from hookpost.config import Loaded
 from hookpost.config.advice import credential_like
+from hookpost.web import pages
 
 Write = Callable[..., Loaded]
 Codes = Callable[[Loaded], list[str]]
@@ -15,11 +16,12 @@ Codes = Callable[[Loaded], list[str]]
 def test_too_few_descriptors_are_a_warning(
     loading: Write, codes: Codes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 1024 + 63))
+    needed = 1024 + 2 * pages.CONNECTIONS + 64  # ingest; ops and admin; all else
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, needed - 1))
     loaded = loading("version: 1\n")
     assert codes(loaded) == ["few-descriptors"]
-    assert "may need 1088 open files, and the limit is 1087" in str(loaded.warnings[0])
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 1024 + 64))
+    assert "may need 1344 open files, and the limit is 1343" in str(loaded.warnings[0])
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, needed))
     assert codes(loading("version: 1\n")) == []
     monkeypatch.setattr(resource, "getrlimit", lambda _: (64, resource.RLIM_INFINITY))
     assert codes(loading("version: 1\n")) == []

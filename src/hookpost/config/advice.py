@@ -11,6 +11,9 @@ from hookpost.core.settings import IngestListener, Retention
 _SPARE_DESCRIPTORS = 64
 """Descriptors beside connections: database, log, listeners, resolver threads."""
 
+_PAGES = 2 * 128
+"""Connections that ops and admin take at most: `web.pages`, which stands above, has the number."""
+
 _LEAST_FREE = 32 << 20
 """Bytes: the ballast that the outbox lays beside the database, twice."""
 
@@ -151,7 +154,7 @@ def _descriptors(draft: Draft) -> None:
     usual = schema.defaults(schema.schema()["properties"]["endpoint_defaults"])["concurrency"]
     for name, _ in draft.entries("endpoints"):
         needed += int(draft.endpoint(name).get("concurrency", usual))
-    needed += _SPARE_DESCRIPTORS
+    needed += _PAGES + _SPARE_DESCRIPTORS
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and needed > hard:
         message = (
