@@ -1,8 +1,11 @@
 """The verbs on the database of a stopped daemon, by a file that need not be valid."""
 
+import contextlib
 import fcntl
 import json
 import os
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -183,15 +186,52 @@ def test_an_error_names_the_thing_and_the_remedy(
     assert "Traceback" not in ran.err
 
 
-def test_a_locked_database_is_exit_code_75(hookpost: CommandLine) -> None:
-    lock = os.open(hookpost.database.with_name("outbox.db.lock"), os.O_RDWR)
+@contextlib.contextmanager
+def held(database: Path, holder: bytes) -> Iterator[None]:
+    """The database while somebody else has it."""
+    lock = os.open(database.with_name("outbox.db.lock"), os.O_RDWR | os.O_TRUNC)
     try:
+        os.write(lock, holder)
         fcntl.flock(lock, fcntl.LOCK_EX)
-        ran = hookpost("dead-letters", "list")
+        yield
     finally:
         os.close(lock)
+
+
+@pytest.mark.parametrize(
+    ("holder", "told"), [(b"4242\n", "process 4242 holds"), (b"", "another process holds")]
+)
+@pytest.mark.parametrize("words", [("dead-letters", "list"), ("deliveries", "cancel", "4")])
+def test_a_daemon_that_lives_without_its_socket_is_told_in_one_line_and_is_exit_code_75(
+    hookpost: CommandLine, holder: bytes, told: str, words: tuple[str, ...]
+) -> None:
+    with held(hookpost.database, holder):
+        ran = hookpost(*words)
+    path = hookpost.folder / "run" / "admin.sock"
+    assert (ran.code, ran.out) == (75, "")
+    assert ran.err == (
+        f"hookpost: {told} {hookpost.database}, so a daemon seems to run, but its admin socket "
+        f"{path} is not there; name its socket (--socket PATH or HOOKPOST_SOCKET), "
+        "or restart the daemon\n"
+    )
+
+
+def test_a_socket_that_is_there_and_dead_is_told_apart(hookpost: CommandLine) -> None:
+    path = hookpost.folder / "run" / "admin.sock"
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    with held(hookpost.database, b"4242\n"):
+        ran = hookpost("dead-letters", "list")
     assert ran.code == 75
-    assert str(hookpost.database) in ran.err
+    assert f"its admin socket {path} does not answer;" in ran.err
+    assert "no daemon is running" not in ran.err
+
+
+def test_that_no_daemon_runs_is_said_once_and_first(hookpost: CommandLine) -> None:
+    ran = hookpost("dead-letters", "purge", "--all", "--yes")
+    assert (ran.code, ran.out) == (0, "2 purged\n")
+    assert ran.err == f"hookpost: no daemon is running; working on {hookpost.database}\n"
 
 
 def test_no_database_is_said_and_none_is_made(hookpost: CommandLine) -> None:

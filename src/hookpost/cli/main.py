@@ -116,7 +116,8 @@ def _socket(args: argparse.Namespace) -> Path:
 
 def _verbs(args: argparse.Namespace) -> Verbs:
     """A running daemon where there is one; else the database that the configuration names."""
-    client = AdminClient(_socket(args))
+    socket = _socket(args)
+    client = AdminClient(socket)
     try:
         client.get("/status")
         return client
@@ -130,8 +131,7 @@ def _verbs(args: argparse.Namespace) -> Verbs:
     database = lenient_database(args.config)
     if database is None:
         raise unreachable
-    output.say(f"hookpost: no daemon is running; working on {database}")
-    return Offline(database)
+    return Offline(database, socket)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hookpost.cli import exits
+from hookpost.cli import exits, output
 from hookpost.cli.client import Failure
 from hookpost.clock import SystemClock
 from hookpost.core.errors import AlreadyLocked, Conflict, NotFound, OutboxError
@@ -19,10 +19,15 @@ Shown = dict[str, Any]
 
 
 class Offline:
-    """Opens the database for each verb, under its lock. Failure carries the exit code."""
+    """Opens the database for each verb, under its lock. Failure carries the exit code.
 
-    def __init__(self, path: Path) -> None:
+    `socket` is where no daemon answered. That none runs is said once the lock has proved it.
+    """
+
+    def __init__(self, path: Path, socket: Path) -> None:
         self._path = path
+        self._socket = socket
+        self._said = False
 
     def get(self, path: str, **query: object) -> Shown:
         """Look."""
@@ -47,15 +52,30 @@ class Offline:
         try:
             outbox = await SqliteOutbox.open(self._path, synchronous="full", clock=clock)
             try:
+                self._say()
                 return await verb(Operations(outbox, clock))
             finally:
                 await outbox.close()
         except AlreadyLocked as error:
-            raise Failure(str(error), exits.LOCKED) from None
+            raise Failure(self._locked(error.holder), exits.LOCKED) from None
         except (BadRequest, NotFound, Conflict) as error:
             raise Failure(str(error), exits.NEGATIVE) from None
         except OutboxError as error:
             raise Failure(str(error), exits.UNAVAILABLE) from None
+
+    def _say(self) -> None:
+        if not self._said:
+            output.say(f"hookpost: no daemon is running; working on {self._path}")
+            self._said = True
+
+    def _locked(self, holder: str) -> str:
+        who = f"process {holder}" if holder else "another process"
+        state = "does not answer" if os.path.exists(self._socket) else "is not there"
+        return (
+            f"{who} holds {self._path}, so a daemon seems to run, but its admin socket "
+            f"{self._socket} {state}; name its socket (--socket PATH or HOOKPOST_SOCKET), "
+            "or restart the daemon"
+        )
 
     def _become_owner(self) -> None:
         """As root, act as the file's owner, so that no file ends up belonging to root."""

@@ -25,7 +25,11 @@ class StorageCorrupt(OutboxError):
 
 
 class AlreadyLocked(OutboxError):
-    """Another process holds the outbox."""
+    """Another process holds the outbox: process `holder`, where it has left its number."""
+
+    def __init__(self, text: str, holder: str = "") -> None:
+        super().__init__(text)
+        self.holder = holder
 
 
 class NotFound(GatewayError):

@@ -101,7 +101,8 @@ class Lock:
                 raise
             raise AlreadyLocked(
                 f"{path}: in use by another process (pid {holder or 'unknown'});"
-                " stop it first, or name another storage.sqlite.path"
+                " stop it first, or name another storage.sqlite.path",
+                holder,
             ) from error
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
