@@ -90,6 +90,28 @@ def test_odd_content_is_named(loading: Write, codes: Codes, content: bytes, code
     assert loaded.exit_code == 78
 
 
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        ("version: 1\n".encode("utf-16"), "1:1"),
+        (b"\xff", "1:1"),
+        (b"\xef\xbb\xbf\xff", "1:1"),
+        (b"version: 1\r\nx-a: \xff", "2:6"),
+        (b"version: 1\rx-a: \xff", "2:6"),
+        (b"version: 1\n# \xe2\x82\xac\nx-a: \xe2\x82", "3:6"),
+        (b"\xef\xbb\xbfx-\xc3\xb6: \x07", "1:6"),
+        (b"version: 1\r\n# \xc3\xb6\r\nx-a: \x01", "3:6"),
+        (b"version: 1\n...\n\x07", "3:1"),
+    ],
+)
+def test_a_byte_that_cannot_be_is_shown_where_it_stands(
+    loading: Write, content: bytes, place: str
+) -> None:
+    (found,) = loading(content).diagnostics
+    assert f"{found.line}:{found.column}" == place
+    assert str(found).startswith(f"{found.file}:{place}: error: ")
+
+
 def test_a_byte_order_mark_and_windows_line_ends_are_taken(loading: Write) -> None:
     loaded = loading(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode())
     assert loaded.diagnostics == ()

@@ -7,7 +7,7 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hookpost.config import nodes, reading
+from hookpost.config import nodes, reading, syntax
 from hookpost.config.diagnostics import Mark, Report, quoted
 
 NAMED_MAPS = (
@@ -40,11 +40,12 @@ class Tree:
 
 
 class Unreadable(Exception):
-    """Why a file cannot be read; `code` is the diagnostic's."""
+    """Why a file cannot be read; `code` is the diagnostic's, `place` a line and a column of it."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, place: tuple[int, int] = (0, 0)) -> None:
         super().__init__(message)
         self.code = code
+        self.place = place
 
 
 def load(path: Path, report: Report) -> Tree:
@@ -99,15 +100,14 @@ def _unreadable(path: Path, mistake: OSError | ValueError) -> Unreadable:
 
 def _decoded(raw: bytes) -> str:
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise Unreadable("not-utf8", "the file is UTF-16; save it as UTF-8")
+        raise Unreadable("not-utf8", "the file is UTF-16; save it as UTF-8", (1, 1))
     try:
         return raw.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as mistake:
-        line = raw.count(b"\n", 0, mistake.start) + 1
-        raise Unreadable(
-            "not-utf8",
-            f"byte 0x{raw[mistake.start]:02x} in line {line} is not UTF-8; save the file as UTF-8",
-        ) from None
+        at = mistake.start
+        before = raw[:at].decode("utf-8").removeprefix("\ufeff")
+        message = f"byte 0x{raw[at]:02x} is not UTF-8; save the file as UTF-8"
+        raise Unreadable("not-utf8", message, syntax.place_after(before)) from None
 
 
 def _read(path: Path, name: str, tree: Tree, report: Report, *, main: bool) -> nodes.Node | None:
@@ -116,7 +116,7 @@ def _read(path: Path, name: str, tree: Tree, report: Report, *, main: bool) -> n
     try:
         text = content(path)
     except Unreadable as mistake:
-        report.error(Mark(name, 0, 0), (), mistake.code, str(mistake))
+        report.error(Mark(name, *mistake.place), (), mistake.code, str(mistake))
         return None
     tree.lines[name] = text.splitlines()
     failed = report.failed

@@ -9,48 +9,15 @@ from typing import Any
 
 import yaml
 
+from hookpost.config import syntax
 from hookpost.config.diagnostics import Mark, Path, Report, quoted
 from hookpost.config.nodes import Entry, Items, Node, Table, Text
 from hookpost.config.scalars import ScalarMistake, resolve
 
 LARGEST = 1 << 20
 """Bytes of one file."""
-DEEPEST = 32
-"""Levels of maps and lists inside each other."""
 MOST_NODES = 100_000
 """Values in one file, aliases expanded."""
-
-
-_ADVICE = {
-    "mapping values are not allowed in this context": (
-        '": " cannot stand here; quote the text, or mend the indentation of this line or the last'
-    ),
-    "did not find expected key": (
-        "no key can begin here; mend the indentation, or close the quote or bracket before"
-    ),
-    "did not find expected '-' indicator": "the list goes on with another indentation; align it",
-    "could not find expected ':'": 'a key without ": " after it',
-    "did not find expected ',' or ']'": "the list goes on without a comma, or lacks its ]",
-    "did not find expected ',' or '}'": "the map goes on without a comma, or lacks its }",
-    "did not find expected node content": "a value is missing here, or a bracket or comma is amiss",
-    "did not find expected alphabetic or numeric character": (
-        "* and & begin aliases and anchors; put the text in quotes"
-    ),
-    "block sequence entries are not allowed in this context": (
-        "a list cannot begin here; write it on the next line, or in brackets"
-    ),
-    "found unknown escape character": (
-        "a backslash in double quotes begins an escape; use single quotes, or write \\\\"
-    ),
-    "did not find expected <document start>": (
-        "a key cannot begin here; align it with the keys before it"
-    ),
-    "found unexpected end of stream": "the file ends inside a quoted text; close the quote",
-    "found character that cannot start any token": (
-        "this character cannot begin a value; put the text in quotes"
-    ),
-    "exceeded maximum nesting depth": f"maps and lists are nested deeper than {DEEPEST} levels",
-}
 
 
 class _Stop(Exception):
@@ -59,40 +26,27 @@ class _Stop(Exception):
 
 def read(text: str, file: str, report: Report) -> Node | None:
     """The file's one document, or None if it is empty or broken (then the report says why)."""
-    reader = _Reader(file, report, text)
+    reader = _Reader(file, report)
     try:
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
             reader.take(event)
-    except yaml.MarkedYAMLError as mistake:
-        reader.syntax(mistake)
     except yaml.YAMLError as mistake:
-        report.error(Mark(file, *_position(text, mistake)), (), "yaml-syntax", _control(mistake))
+        syntax.tell(mistake, text, file, report)
+        return None
     except _Stop:
         return None
-    return None if reader.broken else reader.root
+    return reader.root
 
 
 def read_partly(text: str) -> Node | None:
     """As much of a possibly broken file as was read before its first mistake."""
-    reader = _Reader("", Report(), text)
+    reader = _Reader("", Report())
     try:
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
             reader.take(event)
     except (yaml.YAMLError, _Stop):
         reader.give_up()
     return reader.root
-
-
-def _position(text: str, mistake: yaml.YAMLError) -> tuple[int, int]:
-    offset = getattr(mistake, "position", 0)
-    before = text[: offset if isinstance(offset, int) else 0]
-    return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
-
-
-def _control(mistake: yaml.YAMLError) -> str:
-    character = getattr(mistake, "character", None)
-    shown = f" (U+{character:04X})" if isinstance(character, int) else ""
-    return f"a control character{shown} cannot stand in YAML; remove it"
 
 
 @dataclass(slots=True)
@@ -106,29 +60,14 @@ class _Frame:
 class _Reader:
     """Builds nodes from events; every step is constant work but for closing a level."""
 
-    def __init__(self, file: str, report: Report, text: str) -> None:
+    def __init__(self, file: str, report: Report) -> None:
         self.file = file
         self.report = report
-        self.text = text
         self.root: Node | None = None
-        self.broken = False
         self._frames: list[_Frame] = []
         self._anchors: dict[str, Node] = {}
         self._documents = 0
         self._nodes = 0
-
-    def syntax(self, mistake: yaml.MarkedYAMLError) -> None:
-        self.broken = True
-        place = mistake.problem_mark or mistake.context_mark
-        mark = Mark(self.file, place.line + 1, place.column + 1) if place else self._top()
-        problem = mistake.problem or "this is not YAML"
-        lines = self.text.splitlines()
-        line = lines[mark.line - 1] if mark.line <= len(lines) else ""
-        if "\t" in line[: mark.column] and not line[: mark.column].strip():
-            self.report.error(mark, (), "tab", "a tab cannot indent; use spaces")
-            return
-        code = "nested-too-deep" if "nesting depth" in problem else "yaml-syntax"
-        self.report.error(mark, (), code, _ADVICE.get(problem, problem))
 
     def give_up(self) -> None:
         """Close what is open, so that what was read of it can be found."""
@@ -176,17 +115,15 @@ class _Reader:
         if self._documents > 1:
             message = "a second document begins here; keep one document in a file"
             self._error(event, "several-documents", message)
-            self.broken = True
             raise _Stop
         if event.version is not None and event.version != (1, 2):
             message = "files are read as YAML 1.2; remove the %YAML line"
             self.report.error(self._top(), (), "yaml-version", message)
 
     def _open(self, event: Any, node: Table | Items) -> None:
-        if len(self._frames) >= DEEPEST:
-            message = f"maps and lists are nested deeper than {DEEPEST} levels"
+        if len(self._frames) >= syntax.DEEPEST:
+            message = f"maps and lists are nested deeper than {syntax.DEEPEST} levels"
             self._error(event, "nested-too-deep", message)
-            self.broken = True
             raise _Stop
         self._tag(event)
         self._frames.append(_Frame(node, event.anchor))
@@ -286,12 +223,11 @@ class _Reader:
     def _bounded(self, node: Node) -> None:
         if node.weight > MOST_NODES:
             code, message = "too-large", f"more than {MOST_NODES} values, with aliases expanded"
-        elif node.height + len(self._frames) > DEEPEST + 1:
-            code, message = "nested-too-deep", f"aliases nest deeper than {DEEPEST} levels"
+        elif node.height + len(self._frames) > syntax.DEEPEST + 1:
+            code, message = "nested-too-deep", f"aliases nest deeper than {syntax.DEEPEST} levels"
         else:
             return
         self.report.error(node.mark, self._path(), code, message)
-        self.broken = True
         raise _Stop
 
     def _attach(self, node: Node | None) -> None:
