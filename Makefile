@@ -1,15 +1,17 @@
 # Two commands matter: `make demo` shows the main job, `make test` sets up and checks everything.
 PYTHON ?= python3
 VENV   ?= .venv
+SEEDS  ?= 1000
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test check fix bench docs clean
+.PHONY: help demo test check fix bench simulate docs clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    set up, then show the main job: accept, deliver, retry, dead letter, replay"
 	@echo "make test    set up, then run every check and test"
 	@echo "make bench   measure, beside the limits of this machine; writes bench/results/"
+	@echo "make simulate SEEDS=1000   virtual days of faults and crashes, the promises checked"
 	@echo "make fix     format and mend what ruff can mend"
 	@echo "make docs    write docs/configuration.md from the schema"
 
@@ -51,6 +53,9 @@ fix: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench
+
+simulate: $(VENV)/.dev
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m hookpost.config.reference > docs/configuration.md

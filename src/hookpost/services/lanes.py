@@ -49,6 +49,7 @@ def connection(endpoint: Endpoint) -> tuple[object, ...]:
     """What a transport is made of: another value, another transport."""
     return (
         endpoint.url,
+        endpoint.url_secret,
         endpoint.egress,
         endpoint.success,
         endpoint.concurrency,
@@ -65,7 +66,7 @@ class Lanes:
         self.limit = limit
         self._running = running
         self._owner = owner
-        self._all: set[asyncio.Task[None]] = set()
+        self._all: dict[asyncio.Task[None], None] = {}  # the oldest first: a run can be repeated
         self._resting: list[asyncio.Future[Handed | None]] = []
 
     def hand(self, handed: Handed) -> None:
@@ -76,8 +77,8 @@ class Lanes:
                 resting.set_result(handed)
                 return
         lane = self._running.start(self._drive(handed), f"lane of {self._owner}")
-        self._all.add(lane)
-        lane.add_done_callback(self._all.discard)
+        self._all[lane] = None
+        lane.add_done_callback(self._all.pop)
 
     def resize(self, limit: int) -> None:
         """Let the resting lanes that are too many go; busy ones go when their attempt ends."""

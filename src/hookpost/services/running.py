@@ -17,12 +17,12 @@ class Running:
 
     def __init__(self, failed: Failed) -> None:
         self._failed = failed
-        self._all: set[asyncio.Task[None]] = set()
+        self._all: dict[asyncio.Task[None], None] = {}  # the oldest first: a run can be repeated
 
     def start(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run it from the next turn of the loop on."""
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
-        self._all.add(task)
+        self._all[task] = None
         task.add_done_callback(self._ended)
         return task
 
@@ -32,13 +32,13 @@ class Running:
 
     async def stop(self) -> None:
         """Cancel what still runs and see it end."""
-        running = self._all - {asyncio.current_task()}
+        running = [task for task in self._all if task is not asyncio.current_task()]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._all.discard(task)
+        self._all.pop(task, None)
         if task.cancelled():
             return
         error = task.exception()
