@@ -31,6 +31,19 @@ def check_origins(draft: Draft) -> None:
             message = f"it ends before it begins ({start}); the secret would never live"
             draft.error((*path, "not_after"), "contradiction", message)
             del data["not_before"], data["not_after"]
+    _check_times(draft)
+
+
+def _check_times(draft: Draft) -> None:
+    """Report times of secrets that hold a URL: there is no other URL to send to meanwhile."""
+    for name, data in draft.entries("endpoints"):
+        url = data.get("url")
+        secret = url.get("secret") if isinstance(url, dict) else None
+        if secret is None:
+            continue
+        for key in draft.part("secrets", secret).keys() & {"not_before", "not_after"}:
+            message = f"the URL of endpoint {name} is used at any time; drop {key}"
+            draft.error(("secrets", secret, key), "misplaced-key", message)
 
 
 def resolve_all(draft: Draft) -> None:
