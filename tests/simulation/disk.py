@@ -35,6 +35,7 @@ class Disk:
         self.rng = rng
         self.full = False
         self.busy = False  # another process holds the write lock
+        self.broken = False  # a sync fails
         self.slow = 0.0  # seconds added to each batch
         self.die: str | None = None  # the next batch dies: begin, commit, committed, told
         self.committed = 0.0  # when something was last committed
@@ -115,6 +116,10 @@ class _Connection(sqlite3.Connection):
             if self.disk.full and self.disk.rng.random() < 0.3:
                 raise _error("database or disk is full", sqlite3.SQLITE_FULL)
             self.disk.dies("commit")
+            if self.disk.broken:  # nobody knows whether it is on disk: here it is, or it is not
+                if self.disk.rng.random() < 0.5:
+                    super().execute(statement, parameters)
+                raise _error("disk I/O error", sqlite3.SQLITE_IOERR_FSYNC)
             cursor = super().execute(statement, parameters)
             self.disk.committed = self.disk.time()
             self.disk.dies("committed")

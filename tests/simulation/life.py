@@ -11,6 +11,7 @@ from tests.simulation.network import Network
 from tests.simulation.trace import Violation
 
 from hookpost.config import load
+from hookpost.core.errors import StorageUnavailable
 from hookpost.core.model import Duplicate, Stored
 from hookpost.core.refusals import Refused
 from hookpost.daemon.observer import StorageObserver
@@ -47,6 +48,10 @@ class SimClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)  # noqa: TID251 - the loop's time is made up
+
+
+class Ended(Exception):
+    """The daemon ends itself: its disk can no longer be trusted."""
 
 
 class Life:
@@ -118,8 +123,10 @@ class Life:
         if self.failure is None:
             self.failure = error
 
-    def check(self) -> None:
-        """Nothing has failed that runs for the whole life."""
+    def check(self, *, broken: bool) -> None:
+        """Nothing has failed that runs all life long; Ended where a broken disk was the end."""
+        if broken and isinstance(self.failure, StorageUnavailable):
+            raise Ended
         if self.failure is not None:
             raise Violation(f"the daemon would have ended: {self.failure!r}") from self.failure
 
