@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from chaos import ChaosError
+from chaos import ROOT, ChaosError
 from chaos.home import Document, Home
 from chaos.wire import Connection, connected, until
 
@@ -54,6 +54,7 @@ class Daemon:
                     "json",
                     *arguments,
                 ],
+                cwd=ROOT,
                 env={**os.environ, **(env or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -48,7 +48,7 @@ def copy_of(database: Path) -> Iterator[sqlite3.Connection]:
 def rows(database: Path) -> list[Row]:
     """Every delivery; none where there is no table yet."""
     with copy_of(database) as connection:
-        if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+        if not _has_tables(connection):
             return []
         found = connection.execute(ROWS).fetchall()
     return [Row(id, endpoint, STATES[state], reason) for id, endpoint, state, reason in found]
@@ -63,6 +63,8 @@ def sound(database: Path) -> dict[str, dict[str, int]]:
         found = connection.execute("PRAGMA integrity_check").fetchall()
         if found != [("ok",)]:
             raise Violation(f"integrity_check: {found[:5]}")
+        if not _has_tables(connection):
+            return {}
         if orphans := connection.execute(ORPHANS).fetchone()[0]:
             raise Violation(f"{orphans} deliveries without their event or endpoint")
         cursor = connection.execute(COUNTS)
@@ -77,6 +79,10 @@ def sound(database: Path) -> dict[str, dict[str, int]]:
                     f"{name}: counts {count[kind]} {kind}, has {stored[name, state]} rows"
                 )
     return counts
+
+
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
 
 
 def _conserved(name: str, count: Mapping[str, int]) -> None:

@@ -25,14 +25,18 @@ from chaos.wire import until
 class Rig:
     """What a scenario is given. Leaving it ends every process and socket of the round.
 
-    `lives` is the number of ends that a scenario of many lives makes.
+    `lives` is the number of ends that a scenario of many lives makes; `command` replaces the
+    installed daemon in scenarios that have a negative control.
     """
 
-    def __init__(self, folder: Path, seed: int, *, lives: int = 10) -> None:
+    def __init__(
+        self, folder: Path, seed: int, *, lives: int = 10, command: Sequence[str] = ()
+    ) -> None:
         self.folder = folder
         self.seed = seed
         self.dice = random.Random(seed)
         self.lives = lives
+        self.command = command
         self.home = Home(folder)
         self.ledger = Ledger(TIMEOUT)
         self.receiver = Receiver(self.ledger)

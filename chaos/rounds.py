@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from chaos import ChaosError, Violation
@@ -11,10 +11,12 @@ from chaos.rig import Rig
 from chaos.scenarios import SCENARIOS
 
 
-async def play(name: str, seed: int, folder: Path, *, lives: int = 10) -> Mapping[str, int]:
+async def play(
+    name: str, seed: int, folder: Path, *, lives: int = 10, command: Sequence[str] = ()
+) -> Mapping[str, int]:
     """Play one round; its facts. A failure tells how it is repeated, and leaves its folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    rig = Rig(folder, seed, lives=lives)
+    rig = Rig(folder, seed, lives=lives, command=command)
     try:
         async with rig:
             await SCENARIOS[name](rig)
