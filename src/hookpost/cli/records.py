@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -191,27 +191,23 @@ def _told(number: int, words: str, args: argparse.Namespace) -> int:
 
 def deliveries(verbs: Verbs, args: argparse.Namespace) -> int:
     """`deliveries list|show|retry|cancel`."""
-    match args.verb:
-        case "list":
-            found = list_pages(verbs, "/deliveries", "deliveries", args)
-            output.rows(found, DELIVERY_COLUMNS, args.output)
-            return exits.OK
-        case "show":
-            output.record(verbs.get(path_of("deliveries", args.id)), args.output)
-            return exits.OK
-        case _:
-            return change(verbs, args)
+    return _records(verbs, args, "deliveries", DELIVERY_COLUMNS)
 
 
 def dead_letters(verbs: Verbs, args: argparse.Namespace) -> int:
     """`dead-letters list|show|replay|purge`."""
+    return _records(verbs, args, "deadLetters", DEAD_COLUMNS)
+
+
+def _records(verbs: Verbs, args: argparse.Namespace, member: str, columns: Sequence[str]) -> int:
+    """One of the two kinds; its path is the command's name, `member` is where a list of it is."""
     match args.verb:
         case "list":
-            found = list_pages(verbs, "/dead-letters", "deadLetters", args)
-            output.rows(found, DEAD_COLUMNS, args.output)
+            found = list_pages(verbs, f"/{args.command}", member, args)
+            output.rows(found, columns, args.output)
             return exits.OK
         case "show":
-            output.record(verbs.get(path_of("dead-letters", args.id)), args.output)
+            output.record(verbs.get(path_of(args.command, args.id)), args.output)
             return exits.OK
         case _:
             return change(verbs, args)
