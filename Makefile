@@ -4,7 +4,7 @@ VENV   ?= .venv
 SEEDS  ?= 1000
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test check fix bench simulate docs clean
+.PHONY: help demo test check fix bench chaos soak simulate docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,8 @@ help:
 	@echo "make test    set up, then run every check and test"
 	@echo "make bench   measure, beside the limits of this machine; writes bench/results/"
 	@echo "make simulate SEEDS=1000   virtual days of faults and crashes, the promises checked"
+	@echo "make chaos   kill, starve and lie to the real daemon (ROUNDS=1 ONLY=kill,power SEED=...)"
+	@echo "make soak    one long life under load and faults; MINUTES=60; CSV and SVG in chaos/results/"
 	@echo "make fix     format and mend what ruff can mend"
 	@echo "make docs    write docs/configuration.md from the schema"
 
@@ -56,6 +58,12 @@ bench: $(VENV)/.dev
 
 simulate: $(VENV)/.dev
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+chaos: $(VENV)/.dev
+	$(BIN)/python -m chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)) $(if $(SEED),--seed $(SEED))
+
+soak: $(VENV)/.dev
+	$(BIN)/python -m chaos.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m hookpost.config.reference > docs/configuration.md

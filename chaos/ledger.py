@@ -90,12 +90,14 @@ class Ledger:
     """One round's accounts. `timeout` is the seconds that an attempt may take.
 
     `spared` are the states, `state` or `state:reason`, in which a delivery may end unreceived;
-    `purged` says that finished rows may be missing.
+    `purged` says that finished rows may be missing: those that were received, and `forgiven` more
+    that the counters tell as dead.
     """
 
     timeout: float
     spared: frozenset[str] = frozenset()
     purged: bool = False
+    forgiven: int = 0
     sent: dict[str, Sent] = field(default_factory=dict)
     receptions: dict[Key, list[Reception]] = field(default_factory=lambda: defaultdict(list))
     endings: list[Ending] = field(default_factory=list)
@@ -169,11 +171,21 @@ class Ledger:
         by_id: Mapping[str, list[Row]] = defaultdict(list)
         for row in rows:
             by_id[row.id].append(row)
-        took = Counter(id for (_, id), found in self.receptions.items() if any(map(_took, found)))
+        took: Mapping[str, set[str]] = defaultdict(set)
+        for (endpoint, id), found in self.receptions.items():
+            if any(map(_took, found)):
+                took[id].add(endpoint)
+        missing = 0
         for sent in self.accepted:
             stored = by_id.get(sent.id, [])
-            if len(stored) != sent.owed and not (self.purged and took[sent.id] >= sent.owed):
+            known = {row.endpoint for row in stored}
+            known |= {name for name in took[sent.id] if self.purged}
+            short = sent.owed - len(known)
+            if short < 0 or (short and not self.purged):
                 yield f"{sent.id}: accepted, {sent.owed} deliveries owed, {len(stored)} stored"
+            missing += short
+        if missing > self.forgiven:
+            yield f"{missing} deliveries are neither stored nor received, {self.forgiven} died"
         for row in rows:
             if row.id not in self.sent or self.sent[row.id].refused:
                 yield f"{row.id}: stored, but never sent or refused"

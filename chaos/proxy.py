@@ -14,7 +14,7 @@ from enum import StrEnum
 from chaos.ledger import Way
 from chaos.receiver import Receiver
 
-ANSWERS = 120  # bytes of answers within which a fault strikes: some four of them
+ANSWERS = 90  # bytes of answers within which a fault strikes: a few of them
 REQUESTS = 2500  # bytes of requests, likewise: some three
 SHY = 0.05  # seconds before a reset in which what was let through may be lost with it
 PIECE = 1 << 16

@@ -13,6 +13,7 @@ from standardwebhooks.webhooks import Webhook
 
 from chaos.home import KEY
 from chaos.ledger import Ledger, Reception, Way
+from chaos.wire import POLL, until
 
 SKEW = 10.0  # seconds that a signature's time may be away from the wall clock
 
@@ -63,6 +64,12 @@ class Receiver:
             for line in list(self._lines):
                 line.transport.abort()
             await self._server.wait_closed()
+
+    async def quiet(self) -> None:
+        """Wait until all that a dead daemon has sent is taken in: its connections are over."""
+        for _ in range(2):  # what waits to be accepted is not a line yet
+            await until(lambda: not self._lines, "the end of a dead daemon's connections")
+            await asyncio.sleep(POLL)
 
     def take(self, reception: Reception, headers: Mapping[str, str], body: bytes) -> Reply:
         """Judge one request; how it is answered."""

@@ -90,15 +90,19 @@ class Rig:
         await self.over(daemon, "killed", -signal.SIGKILL)
         self.facts["kills"] += 1
 
-    async def over(self, daemon: Daemon, how: str, code: int | None = None) -> int:
-        """The daemon's end, expected or not with this code, is written down."""
+    async def ended(self, daemon: Daemon, code: int | None = None) -> None:
+        """Wait for the daemon's end, which explains no repetition; with this code, where given."""
         ended = await daemon.ended()
         self.publisher.place = None
         self.publisher.check()
         if code is not None and ended != code:
             raise Violation(f"ended with {ended} in place of {code}: {daemon.text}")
+
+    async def over(self, daemon: Daemon, how: str, code: int | None = None) -> None:
+        """The same, but what was pending then may be repeated."""
+        await self.ended(daemon, code)
+        await self.receiver.quiet()
         self.ledger.end(how, outbox.rows(self.home.database))
-        return ended
 
     async def accepted(self, more: int, limit: float = 30.0) -> None:
         """Wait until that many further events are accepted."""
@@ -141,6 +145,7 @@ class Rig:
         outbox.agree(shown, stored)
         if not self.ledger.accepted:
             raise ChaosError("nothing was accepted, so nothing was shown")
+        self.ledger.forgiven = sum(count["dead"] for count in stored.values())
         explained = self.ledger.reckon(outbox.rows(self.home.database))
         self.facts["accepted"] = len(self.ledger.accepted)
         self.facts["received"] = self.receiver.count
