@@ -127,6 +127,18 @@ def forgets_what_was_spilled() -> Any:
 
 
 @mutant
+def misses_what_spills_during_a_refill() -> Any:
+    def make(spill: Any) -> Any:
+        def missed(self: Any, next_at: float, number: int) -> None:
+            if not self.refilling:
+                spill(self, next_at, number)
+
+        return missed
+
+    return _instead(Window, "spill", make)
+
+
+@mutant
 def ignores_retry_after() -> Any:
     return mock.patch.object(endpoint_worker, "hold", return_value=None)
 

@@ -30,6 +30,7 @@ from tests.simulation.trace import KEPT, Trace, Violation
 
 from hookpost.services import janitor
 from hookpost.storage.outbox import Selection
+from hookpost.storage.sqlite import claims, group, windows
 
 LIVES = (2, 4)  # at least, at most, before the good weather
 LENGTH = (60.0, 3600.0)  # seconds of one life
@@ -47,12 +48,30 @@ def simulate(seed: int, kept: int | None = KEPT) -> Result:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+_SELDOM = (
+    (janitor, "LOOK_EVERY", 30.0),
+    (janitor, "PURGE_EVERY", 120.0),
+    (janitor, "AGES_EVERY", 600.0),
+)
+_NARROW = (
+    (windows, "ROWS", 6),
+    (windows, "FEW_ROWS", 3),
+    (claims, "PAGE", 4),
+    (group, "MAX_PUTS", 9),
+    (group, "MAX_SETTLEMENTS", 6),
+    (group, "SETTLE_ROWS", 3),
+)
+
+
 @contextlib.contextmanager
-def seldom() -> Iterator[None]:
-    """Housekeeping as it is, but less of it: virtual hours pass in milliseconds."""
+def scaled(*, narrow: bool) -> Iterator[None]:
+    """Housekeeping as it is, but less of it; and, where it is narrow, little room in memory.
+
+    Virtual hours pass in milliseconds, and a few events already spill to the disk.
+    """
     with contextlib.ExitStack() as stack:
-        for name, seconds in (("LOOK_EVERY", 30.0), ("PURGE_EVERY", 120.0), ("AGES_EVERY", 600.0)):
-            stack.enter_context(mock.patch.object(janitor, name, seconds))
+        for module, name, value in (*_SELDOM, *(_NARROW if narrow else ())):
+            stack.enter_context(mock.patch.object(module, name, value))
         yield
 
 
@@ -85,7 +104,7 @@ class Run:
         """Run all lives, then judge."""
         violation = None
         try:
-            with self.disk.mounted(), seldom():
+            with self.disk.mounted(), scaled(narrow=self.rng.random() < 0.5):
                 for _ in range(self.rng.randint(*LIVES)):
                     self._live(self._bad_weather)
                 self._live(self._good_weather)
