@@ -6,16 +6,14 @@ process dies or is told to end. The last life has good weather; then the books a
 """
 
 import asyncio
-import contextlib
 import copy
 import math
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from tests.simulation.disk import Disk
 from tests.simulation.faults import FAULTS
@@ -26,11 +24,10 @@ from tests.simulation.network import Network
 from tests.simulation.plan import SECRET, Line, Plan
 from tests.simulation.publishers import Publishers
 from tests.simulation.result import Result
+from tests.simulation.scale import scaled
 from tests.simulation.trace import KEPT, Trace, Violation
 
-from hookpost.services import janitor
 from hookpost.storage.outbox import Selection
-from hookpost.storage.sqlite import claims, group, windows
 
 LIVES = (2, 4)  # at least, at most, before the good weather
 LENGTH = (60.0, 3600.0)  # seconds of one life
@@ -46,33 +43,6 @@ def simulate(seed: int, kept: int | None = KEPT) -> Result:
         return Run(seed, folder, Trace(kept)).result()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-_SELDOM = (
-    (janitor, "LOOK_EVERY", 30.0),
-    (janitor, "PURGE_EVERY", 120.0),
-    (janitor, "AGES_EVERY", 600.0),
-)
-_NARROW = (
-    (windows, "ROWS", 6),
-    (windows, "FEW_ROWS", 3),
-    (claims, "PAGE", 4),
-    (group, "MAX_PUTS", 9),
-    (group, "MAX_SETTLEMENTS", 6),
-    (group, "SETTLE_ROWS", 3),
-)
-
-
-@contextlib.contextmanager
-def scaled(*, narrow: bool) -> Iterator[None]:
-    """Housekeeping as it is, but less of it; and, where it is narrow, little room in memory.
-
-    Virtual hours pass in milliseconds, and a few events already spill to the disk.
-    """
-    with contextlib.ExitStack() as stack:
-        for module, name, value in (*_SELDOM, *(_NARROW if narrow else ())):
-            stack.enter_context(mock.patch.object(module, name, value))
-        yield
 
 
 class Run:
