@@ -102,6 +102,8 @@ class Ledger:
     receptions: dict[Key, list[Reception]] = field(default_factory=lambda: defaultdict(list))
     endings: list[Ending] = field(default_factory=list)
     mistakes: list[str] = field(default_factory=list)
+    closed: int = 0
+    _explained: Counter[str] = field(default_factory=Counter)
 
     # -- what the publisher tells --------------------------------------------------------------
 
@@ -152,29 +154,52 @@ class Ledger:
 
     def reckon(self, rows: Sequence[Row]) -> Counter[str]:
         """Why each repetition happened, counted; raises Violation for all that is wrong."""
+        for receptions in self.receptions.values():
+            self._explain(receptions)
         mistakes = [*self.mistakes, *self._lost(rows)]
-        explained: Counter[str] = Counter()
-        for key, receptions in self.receptions.items():
-            for earlier, later in itertools.pairwise(receptions):
-                why = self._why(earlier, later)
-                if why is None:
-                    mistakes.append(_unexplained(key, earlier, later))
-                else:
-                    explained[why] += 1
         if mistakes:
             shown = "\n  ".join(mistakes[:SHOWN])
             more = f"\n  and {len(mistakes) - SHOWN} more" if len(mistakes) > SHOWN else ""
             raise Violation(f"{len(mistakes)} mistakes in the accounts:\n  {shown}{more}")
-        return explained
+        return self._explained
+
+    def close(self, age: float) -> None:
+        """Judge and forget the events that everybody took so many seconds ago.
+
+        One that comes back all the same is a stranger then. Where rows are purged sooner than that.
+        """
+        before = time.monotonic() - age
+        took = self._takers()
+        for sent in self.accepted:
+            keys = [(endpoint, sent.id) for endpoint in took[sent.id]]
+            old = all(self.receptions[key][-1].at < before for key in keys)
+            if len(keys) == sent.owed and old:
+                for key in keys:
+                    self._explain(self.receptions.pop(key))
+                del self.sent[sent.id]
+                self.closed += 1
+
+    def _explain(self, receptions: Sequence[Reception]) -> None:
+        for earlier, later in itertools.pairwise(receptions):
+            why = self._why(earlier, later)
+            if why is None:
+                self.mistakes.append(_unexplained(earlier, later))
+            else:
+                self._explained[why] += 1
+
+    def _takers(self) -> Mapping[str, set[str]]:
+        """The endpoints that took each event."""
+        took: Mapping[str, set[str]] = defaultdict(set)
+        for (endpoint, id), found in self.receptions.items():
+            if any(map(_took, found)):
+                took[id].add(endpoint)
+        return took
 
     def _lost(self, rows: Sequence[Row]) -> Iterable[str]:
         by_id: Mapping[str, list[Row]] = defaultdict(list)
         for row in rows:
             by_id[row.id].append(row)
-        took: Mapping[str, set[str]] = defaultdict(set)
-        for (endpoint, id), found in self.receptions.items():
-            if any(map(_took, found)):
-                took[id].add(endpoint)
+        took = self._takers()
         missing = 0
         for sent in self.accepted:
             stored = by_id.get(sent.id, [])
@@ -218,8 +243,8 @@ def _took(reception: Reception) -> bool:
     return reception.status is not None and 200 <= reception.status <= 299
 
 
-def _unexplained(key: Key, earlier: Reception, later: Reception) -> str:
+def _unexplained(earlier: Reception, later: Reception) -> str:
     return (
-        f"{key[1]}: repeated at {key[0]} though answered {earlier.status}"
+        f"{earlier.id}: repeated at {earlier.endpoint} though answered {earlier.status}"
         f" (attempt {earlier.attempt}, then {later.attempt} {later.at - earlier.at:.3f} s later)"
     )
