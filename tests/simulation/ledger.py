@@ -4,6 +4,7 @@ import sqlite3
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 from tests.simulation.network import Network
 from tests.simulation.trace import Violation
@@ -34,28 +35,36 @@ class Ledger:
 
     sent: list[Sent] = field(default_factory=list)
     by_id: dict[tuple[str, str], Sent] = field(default_factory=dict)
+    broken: str = ""  # the first promise that a publisher saw broken
 
     def acknowledge(self, sent: Sent, event_id: str, deliveries: int, *, duplicate: bool) -> None:
         """A 2xx came: from now on the event may not be lost."""
         key = (sent.source, event_id)
         known = self.by_id.setdefault(key, sent)
         if known.acknowledged and not duplicate:
-            raise Violation(f"{key}: accepted twice inside its window")
+            self._break(f"{key}: accepted twice inside its window")
         if duplicate and known is sent and sent.event_id is None:
-            raise Violation(f"{key}: a new event was answered as a duplicate")
+            self._break(f"{key}: a new event was answered as a duplicate")
         if not duplicate:
             known.owed = known.owed[-1:]
         known.owed = [keys for keys in known.owed if len(keys) == deliveries]
         if not known.owed:
-            raise Violation(f"{key}: {deliveries} deliveries were made, that is not what was owed")
+            self._break(f"{key}: {deliveries} deliveries were made, that is not what was owed")
         known.event_id = event_id
         known.acknowledged = True
+
+    def _break(self, words: str) -> NoReturn:
+        """Remembered, too: the publisher who noticed may die before anybody asks him."""
+        self.broken = self.broken or words
+        raise Violation(words)
 
     def check(self, database: Path, network: Network) -> None:
         """At the end: every acknowledged event reached everybody it was owed to, or was given up.
 
         Given up is what a person or the configuration cancelled.
         """
+        if self.broken:
+            raise Violation(self.broken)
         states = _states(database)
         for sent in self.by_id.values():
             if not sent.acknowledged:

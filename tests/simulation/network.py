@@ -162,16 +162,29 @@ class Network:
             receiver.rate = receiver.tokens = None
             return
         rate, burst = line.rate
-        if receiver.tokens is None or receiver.rate is None:
-            receiver.tokens = float(burst)
-        else:
-            old = receiver.rate
-            flowed = (now - receiver.tokens_at) * max(old[0], rate)
-            receiver.tokens = min(float(max(old[1], burst)), receiver.tokens + flowed)
-        receiver.rate, receiver.tokens_at = line.rate, now
+        self._refill(receiver, line, now)
+        assert receiver.tokens is not None
         receiver.tokens -= 1.0
         if receiver.tokens < -0.001:
             self._broken(f"{receiver.key}: more than {rate:g}/s with a burst of {burst}")
+
+    def reloaded(self, lines: Sequence[Line]) -> None:
+        """A changed limit counts from now on, and gives nothing away."""
+        for line in lines:
+            receiver = self.receiver(line.key)
+            if line.rate is not None and receiver.rate is not None:
+                self._refill(receiver, line, self.time())
+
+    def _refill(self, receiver: Receiver, line: Line, now: float) -> None:
+        assert line.rate is not None
+        if receiver.tokens is None or receiver.rate is None:
+            receiver.tokens = float(line.rate[1])
+        else:
+            rate, burst = receiver.rate
+            flowed = (now - receiver.tokens_at) * rate
+            receiver.tokens = min(float(burst), receiver.tokens + flowed)
+        receiver.tokens = min(float(line.rate[1]), receiver.tokens)
+        receiver.rate, receiver.tokens_at = line.rate, now
 
     def leave(self, receiver: Receiver, past: Past, outcome: Outcome | None) -> None:
         """An attempt of this life ended; None: the gateway cut it off."""

@@ -265,6 +265,7 @@ class Run:
 
         def apply(snapshot: Any) -> None:
             self.plans[snapshot.config.hash] = plan
+            self.network.reloaded([line for line in plan.lines if line.present])
             Life.apply(life, snapshot)
 
         return apply
