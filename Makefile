@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV   ?= .venv
 SEEDS  ?= 1000
+EXAMPLES ?= 1000
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test check fix bench chaos soak simulate docs clean
+.PHONY: help demo test check fix bench chaos soak simulate fuzz docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +15,7 @@ help:
 	@echo "make simulate SEEDS=1000   virtual days of faults and crashes, the promises checked"
 	@echo "make chaos   kill, starve and lie to the real daemon (ROUNDS=1 ONLY=kill,power SEED=...)"
 	@echo "make soak    one long life under load and faults; MINUTES=60; CSV and SVG in chaos/results/"
+	@echo "make fuzz EXAMPLES=1000   so many odd files, texts and requests against each parser and port"
 	@echo "make fix     format and mend what ruff can mend"
 	@echo "make docs    write docs/configuration.md from the schema"
 
@@ -64,6 +66,9 @@ chaos: $(VENV)/.dev
 
 soak: $(VENV)/.dev
 	$(BIN)/python -m chaos.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+
+fuzz: $(VENV)/.dev
+	HOOKPOST_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/fuzz -n auto --show-capture=no
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m hookpost.config.reference > docs/configuration.md

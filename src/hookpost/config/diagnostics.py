@@ -1,11 +1,14 @@
 """Mistakes and warnings: where they are, what they are, what to do; all of a run at once."""
 
 import difflib
+import heapq
 import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import takewhile
+from operator import eq
 
 Path = tuple[str | int, ...]
 """Keys and list positions from the top of the file to a value."""
@@ -15,6 +18,7 @@ MOST = 200
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _QUOTED = 80
+_COMPARED = 64  # names that a word is compared with in earnest, which costs much
 
 
 class Severity(StrEnum):
@@ -126,10 +130,19 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
         return None
     folded = {name.lower().replace("-", "_"): name for name in known}
     wanted = word.lower().replace("-", "_")
+    if len(folded) > _COMPARED:
+        alike = heapq.nlargest(_COMPARED, folded, key=lambda name: _shared(wanted, name))
+        folded = {name: folded[name] for name in alike}
     close = difflib.get_close_matches(wanted, folded, n=1, cutoff=0.7)
     if not close:  # the ratio asks too much of short words
         close = [name for name in folded if _one_slip(wanted, name)]
     return folded[close[0]] if close else None
+
+
+def _shared(one: str, other: str) -> int:
+    """How many characters are the same at the beginning and at the end."""
+    ahead = sum(1 for _ in takewhile(bool, map(eq, one, other)))
+    return ahead + sum(1 for _ in takewhile(bool, map(eq, reversed(one), reversed(other))))
 
 
 def _one_slip(one: str, other: str) -> bool:

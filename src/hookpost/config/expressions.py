@@ -118,7 +118,7 @@ class _Interpreter(TreeInterpreter):
     """The library's interpreter with a budget.
 
     A value's weight is the number of its members with everything shared counted again, as a
-    comparison or a serialisation of it would.
+    comparison or a serialisation of it would; long texts and numbers weigh more.
     """
 
     def __init__(self) -> None:
@@ -140,6 +140,10 @@ class _Interpreter(TreeInterpreter):
         return result
 
     def _weigh(self, value: Any) -> int:
+        if isinstance(value, str):
+            return 1 + (len(value) >> 6)
+        if isinstance(value, int):
+            return 1 + (value.bit_length() >> 9)
         if not isinstance(value, list | dict):
             return 1
         known = self._weights.get(id(value))

@@ -11,8 +11,8 @@ from hookpost.config.schema import Json
 def check(root: nodes.Node, report: Report) -> tuple[Json, set[tuple[Path, str]]]:
     """Report every difference between a file and the schema.
 
-    Returns the values that are sound (what was reported is left out of them), and the keys that
-    were probably meant where another was written.
+    Returns the values that are sound (what was reported is left out of them; none where the report
+    is full before the end), and the keys that were probably meant where another was written.
     """
     data = nodes.plain(root)
     mistakes = _Mistakes(root, report)
@@ -20,7 +20,7 @@ def check(root: nodes.Node, report: Report) -> tuple[Json, set[tuple[Path, str]]
     for error in errors:
         if report.full:
             report.dropped += 1
-            break
+            return {}, mistakes.suggested
         mistakes.take(error)
     mistakes.missing_keys()
     sound: Json = data if isinstance(data, dict) else {}

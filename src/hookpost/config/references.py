@@ -47,16 +47,17 @@ def _reserved(draft: Draft) -> None:
 def _references(draft: Draft) -> set[tuple[str, str]]:
     """The names in use; what leads nowhere is reported, and its likely meaning counts as used."""
     used: set[tuple[str, str]] = set()
+    names = {section: dict.fromkeys(draft.names(section)) for section in NAMED_MAPS}
     for path, part, value in walk(draft.data, schema()):
         section = part.get("x-ref")
         if section is None or not isinstance(value, str):
             continue
-        known = draft.names(section)
+        known = names[section]
         built_in = part.get("x-builtin", [])
         if value in known or value in built_in:
             used.add((section, value))
             continue
-        meant = nearest(value, [*known, *built_in])
+        meant = None if draft.report.full else nearest(value, [*known, *built_in])
         if meant is not None:
             used.add((section, meant))
         draft.error(path, "unknown-name", _dangling(section, value), meant)

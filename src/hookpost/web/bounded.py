@@ -12,13 +12,16 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
+from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError
 from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import _ErrInfo
 
 IDLE = 60.0  # seconds that a connection may rest between two requests
 LINGER = 2.0  # seconds to read on after an early answer, so that the client gets to see it
 BACKLOG = 1024
 LINE, HEADER, HEADERS = 8190, 8190, 128  # bytes, bytes, fields
+SPOKEN = (HttpVersion11, HttpVersion10)
 
 
 class Host(Protocol):
@@ -104,12 +107,27 @@ class Bounded(web.RequestHandler):
             if not between and self._body is not None and not self._body.is_eof():
                 # the parser has refused what came, and lets go of a body that somebody reads
                 self._body.set_exception(web.RequestPayloadError("the framing is not valid"))
-            self._body = self._messages[-1][1] if self._messages else None
+            self._body = self._judge_last() if self._messages else None
             self._cancel_head_timer()
         elif data and between and not self._force_close:
             self._begun = True
             if self._head_timer is None:
                 self._await_head()
+
+    def _judge_last(self) -> StreamReader:
+        """Refuse other versions of HTTP, which the parser takes, and close after a CONNECT.
+
+        Neither is followed by a request: what comes behind could be read in two ways.
+        """
+        message, body = self._messages[-1]
+        if not isinstance(message, RawRequestMessage):
+            return body
+        if message.version not in SPOKEN:
+            error = BadHttpMessage("only HTTP/1.0 and HTTP/1.1 are spoken here")
+            self._messages[-1] = (_ErrInfo(error.code, error, error.message), body)
+        elif message.method == "CONNECT":
+            self._messages[-1] = (message._replace(should_close=True), body)
+        return body
 
     def force_close(self) -> None:
         """Close; what is written already is still sent, to a client that takes it in time."""
