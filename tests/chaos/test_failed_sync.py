@@ -4,17 +4,12 @@ import random
 import time
 from pathlib import Path
 
-import pytest
 from chaos.rig import Rig
 from chaos.wire import until
 
 SOON = 3.0  # seconds
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="each endpoint's row is written again and again for 5 s, to an outbox that is closed",
-)
 async def test_a_daemon_whose_sync_failed_ends_soon(tmp_path: Path) -> None:
     async with Rig(tmp_path, random.randrange(1 << 31)) as rig:
         rig.publisher.start()

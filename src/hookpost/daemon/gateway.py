@@ -16,6 +16,7 @@ from hookpost.daemon.parts import Parts
 from hookpost.daemon.signals import Signals
 from hookpost.daemon.watch import Watch, watch_clock
 from hookpost.metrics import LoopLag
+from hookpost.services.endpoint_worker import PATIENCE
 from hookpost.services.reload import endpoint_specs, snapshot_of
 from hookpost.storage.sqlite import SqliteOutbox
 from hookpost.systemd import Notifier
@@ -211,7 +212,10 @@ class Gateway:
             log.info("daemon.stopping", extra={"fields": {"grace": self._options.grace}})
         self._notifier.stopping()
         parts.health.draining = True
-        await self._drain(0.0 if failure is not None else self._options.grace)
+        if failure is None:
+            await self._drain(self._options.grace, PATIENCE)
+        else:  # what failed is the disk, most likely: nothing is worth waiting for
+            await self._drain(0.0, 0.0)
         for task in list(self._running):
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
@@ -222,14 +226,14 @@ class Gateway:
             log.info("daemon.stopped", extra={"fields": {}})
         return FAILED if failure is not None else ENDED
 
-    async def _drain(self, grace: float) -> None:
+    async def _drain(self, grace: float, patience: float) -> None:
         """Publishers get their answers and attempts their ends, side by side within the grace."""
         parts = self._parts
         parts.ingest.stop_accepting()
         answered = parts.ingest.stop(min(grace, GOODBYE))
-        if not await self._unless_hurried(answered, parts.dispatcher.drain(grace)):
+        if not await self._unless_hurried(answered, parts.dispatcher.drain(grace, patience)):
             await parts.ingest.stop(0.0)
-            await parts.dispatcher.drain(0.0)
+            await parts.dispatcher.drain(0.0, patience)
 
     async def _unless_hurried(self, *endings: Awaitable[None]) -> bool:
         """Wait for orderly ends; False when a second signal cut them short."""

@@ -14,7 +14,7 @@ from hookpost.core import breaker as circuit
 from hookpost.core.gate import Held
 from hookpost.core.model import EndpointId
 from hookpost.core.settings import Endpoint
-from hookpost.services.endpoint_worker import Dice, EndpointWorker
+from hookpost.services.endpoint_worker import PATIENCE, Dice, EndpointWorker
 from hookpost.services.running import Running
 from hookpost.services.settling import EndpointMetrics
 from hookpost.services.snapshot import Current, Snapshot
@@ -133,10 +133,11 @@ class Dispatcher:
         for worker in list(self._workers.values()):
             await worker.idle()
 
-    async def drain(self, grace: float) -> None:
+    async def drain(self, grace: float, patience: float = PATIENCE) -> None:
         """Start nothing more, let attempts finish for `grace` seconds, release the rest.
 
-        What must survive (settlements, breakers, tokens) is committed on return. May be called
+        What must survive (settlements, breakers, tokens) is committed on return, unless the disk
+        takes longer than `patience` seconds. May be called
         again with a shorter grace while the first call still waits.
         """
         self._draining = True
@@ -152,7 +153,7 @@ class Dispatcher:
                 waiting.cancel()
         for worker in workers:
             worker.interrupt()
-        await asyncio.gather(*(worker.close() for worker in workers))
+        await asyncio.gather(*(worker.close(patience) for worker in workers))
         await self._running.stop()
         self._workers.clear()
 

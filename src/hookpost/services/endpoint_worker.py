@@ -30,6 +30,8 @@ Dice = Callable[[], float]
 """A number in [0, 1)."""
 
 
+PATIENCE = 5.0  # seconds that an orderly end waits for the disk
+
 Outfit = tuple[Endpoint, Letterhead, Line]
 """What one attempt goes by from its first line to its last."""
 
@@ -147,7 +149,7 @@ class EndpointWorker:
         while self.gate.in_flight or self._settling.open or self._row.busy:
             await self._quiet.wait()
 
-    async def close(self, patience: float = 5.0) -> None:
+    async def close(self, patience: float = PATIENCE) -> None:
         """Keep what must survive, see it committed (at most `patience` seconds), end everything."""
         await self._feeder.close(patience)
         await self._lanes.close()
