@@ -310,6 +310,25 @@ async def test_an_endpoint_that_comes_back_while_its_attempts_end_keeps_its_limi
     await daemon.dispatcher.drain(0.0)
 
 
+async def test_an_endpoint_that_leaves_twice_while_its_attempts_end_ends_once(
+    bench: Bench, receivers: Receivers
+) -> None:
+    both = (an_endpoint("crm", concurrency=1), an_endpoint("erp"))
+    daemon = await serving(bench, receivers, *both)
+    receiver = receivers.of("crm")
+    receiver.hang()
+    await daemon.put("crm", 1)
+    await receiver.hit(1)
+    for _ in range(2):
+        await daemon.reload(*both)
+        await daemon.reload(both[1])
+    receiver.answer(OK)
+    await until(lambda: receiver.closed)
+    await turn()
+    assert not daemon.dispatcher.failed.done()
+    await daemon.dispatcher.drain(0.0)
+
+
 async def test_an_endpoint_that_comes_back_later_delivers_what_was_parked(
     bench: Bench, receivers: Receivers
 ) -> None:

@@ -174,7 +174,8 @@ class Dispatcher:
 
     async def _retire(self, worker: EndpointWorker) -> None:
         await worker.finished()
-        if worker.gate.removed:  # it may have come back meanwhile
+        # It may have come back meanwhile, and even left again: then another has seen to it.
+        if worker.gate.removed and self._workers.get(worker.id) is worker:
             del self._workers[worker.id]
             await worker.close()
 
