@@ -1,6 +1,7 @@
 """P10: the disk fills under load, and the daemon gets over it by itself."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,17 +78,49 @@ async def test_a_disk_filled_by_others_is_survived_until_they_leave(
     assert await daemon.stop() == 0
 
 
+async def killed(daemon: Daemon, disk: Path) -> Path:
+    """Others take all that is free, and it is killed; the file that they wrote.
+
+    It stands still meanwhile: what it gives up of its reserve would be taken by them too.
+    """
+    daemon.send(signal.SIGSTOP)
+    os.waitid(os.P_PID, daemon.process.pid, os.WSTOPPED)
+    others = others_fill(disk)
+    assert await daemon.stop(signal.SIGKILL) == -signal.SIGKILL
+    return others
+
+
 async def test_a_daemon_killed_on_a_full_disk_starts_again_and_gets_over_it(
     nursery: Nursery, home: Home, crm: Receiver, disk: Path
 ) -> None:
     home.config["endpoints"]["crm"]["paused"] = True
     daemon = await nursery.start()
     acknowledged = await flood(daemon)
-    others = others_fill(disk)
-    assert await daemon.stop(signal.SIGKILL) == -signal.SIGKILL
+    others = await killed(daemon, disk)
     home.config["endpoints"]["crm"]["paused"] = False
     again = await nursery.start()
     await crm.count(len(acknowledged))  # others still fill it: what is owed is delivered
     others.unlink()
+    await recovered(again, crm, acknowledged)
+    assert await again.stop() == 0
+
+
+async def test_a_daemon_without_a_byte_is_refused_and_starts_once_there_are_some(
+    nursery: Nursery, home: Home, crm: Receiver, disk: Path
+) -> None:
+    home.config["endpoints"]["crm"]["paused"] = True
+    daemon = await nursery.start()
+    acknowledged = await flood(daemon)
+    others = await killed(daemon, disk)
+    (disk / "outbox.db.ballast").unlink()
+    rest = others_fill(disk, leave=1)  # the reserve is theirs too
+    home.config["endpoints"]["crm"]["paused"] = False
+    refused = nursery.launch()
+    assert await refused.ended() == 73
+    (record,) = refused.logged("start.refused")
+    assert "free some space or lower retention" in record["error"]
+    others.unlink()
+    rest.unlink()
+    again = await nursery.start()
     await recovered(again, crm, acknowledged)
     assert await again.stop() == 0
