@@ -84,7 +84,7 @@ async def killed(daemon: Daemon, disk: Path) -> Path:
     It stands still meanwhile: what it gives up of its reserve would be taken by them too.
     """
     daemon.send(signal.SIGSTOP)
-    os.waitid(os.P_PID, daemon.process.pid, os.WSTOPPED)
+    await asyncio.to_thread(os.waitid, os.P_PID, daemon.process.pid, os.WSTOPPED)
     others = others_fill(disk)
     assert await daemon.stop(signal.SIGKILL) == -signal.SIGKILL
     return others
