@@ -14,6 +14,7 @@ from tests.config.schema_keys import leaves
 
 from hookpost.config import Loaded
 from hookpost.core.addresses import Allowance
+from hookpost.core.forwarding import Peers
 from hookpost.core.model import Format, OnRemove, Payload
 from hookpost.core.ratelimit import RateLimit
 from hookpost.core.retry import Jitter
@@ -137,6 +138,11 @@ KEYS: dict[str, Case] = {
         _top("listen: {ingest: {max_batch: 9}}"),
         lambda c: ingest(c).max_batch,
         9,
+    ),
+    "listen.ingest.trusted_proxies": (
+        _top('listen: {ingest: {trusted_proxies: [unix, 10.0.0.7, "::ffff:192.0.2.0/120"]}}'),
+        lambda c: ingest(c).trusted_proxies,
+        Peers((ip_network("10.0.0.7/32"), ip_network("192.0.2.0/24")), unix=True),
     ),
     "listen.ops.address": (
         _top('listen: {ops: {address: "[::1]:81"}}'),
@@ -336,8 +342,8 @@ KEYS: dict[str, Case] = {
     ),
     "sources.NAME.allow_from": (
         _source('allow_from: [10.0.0.0/8, "::1", unix]'),
-        lambda c: (billing(c).allow_from, billing(c).allow_unix),
-        ((ip_network("10.0.0.0/8"), ip_network("::1/128")), True),
+        lambda c: billing(c).allow_from,
+        Peers((ip_network("10.0.0.0/8"), ip_network("::1/128")), unix=True),
     ),
     "sources.NAME.format": (
         _source(RAW + "{value: v}"),

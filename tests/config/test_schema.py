@@ -13,6 +13,7 @@ from hookpost.config import policies, schema, values
 from hookpost.core import units
 from hookpost.core.addresses import EgressPolicy
 from hookpost.core.breaker import BreakerPolicy
+from hookpost.core.forwarding import Peers
 from hookpost.core.retry import STANDARD, Backoff, RetryPolicy
 from hookpost.core.settings import (
     AdminListener,
@@ -131,7 +132,7 @@ def _of(kind: type) -> Json:
 @pytest.mark.parametrize(
     ("path", "kind", "apart"),
     [
-        ("listen.ingest", IngestListener, set()),
+        ("listen.ingest", IngestListener, {"trusted_proxies"}),
         ("listen.ops", OpsListener, set()),
         ("listen.admin", AdminListener, {"address"}),
         ("storage", Storage, {"sqlite"}),
@@ -180,6 +181,8 @@ def test_stated_defaults_of_another_form_mean_those_of_the_settings() -> None:
     assert policies.egress_policies({})[stated["egress"]] == endpoint["egress"]
     window = ALL["sources.NAME.dedup.window"]["default"]
     assert units.duration(window) == source["dedup_window"]
+    assert ALL["listen.ingest.trusted_proxies"]["default"] == []
+    assert _of(IngestListener)["trusted_proxies"] == Peers()
     assert ALL["sources.NAME.auth"]["default"] == "none"
     assert ALL["sources.NAME.forward_headers"]["default"] == []
     assert tuple(ALL["subscriptions.NAME.events"]["default"]) == _of(Subscription)["events"]

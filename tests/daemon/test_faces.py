@@ -31,6 +31,28 @@ async def test_listeners_are_where_the_file_says_and_open_to_whom_it_says(
     assert (await daemon.cli("status")).code == 0  # over the admin socket
 
 
+async def test_a_proxy_on_this_machine_may_speak_for_its_clients(
+    nursery: Nursery, home: Home
+) -> None:
+    home.config["listen"]["ingest"] = {"address": "unix:in.sock", "trusted_proxies": ["unix"]}
+    home.config["sources"]["billing"]["allow_from"] = ["192.0.2.0/24"]
+    daemon = await nursery.start()
+    event, bearer = {"eventType": "invoice.paid", "data": 1}, {"Authorization": f"Bearer {TOKEN}"}
+    async with unix(home.folder / "in.sock") as session:
+
+        async def status(**forwarded: str) -> int:
+            headers = {name.replace("_", "-"): value for name, value in forwarded.items()} | bearer
+            url = "http://gateway/in/billing"
+            async with session.post(url, json=event, headers=headers) as answer:
+                return answer.status
+
+        assert await status(X_Forwarded_For="192.0.2.1") == 202
+        assert await status(Forwarded="for=192.0.2.1;proto=https") == 202
+        assert await status(X_Forwarded_For="192.0.2.1, 203.0.113.9") == 403
+        assert await status() == 403
+    assert len(daemon.logged("request.rejected", peer="203.0.113.9")) == 1
+
+
 def unix(path: object) -> aiohttp.ClientSession:
     """A client whose connections all go to this socket."""
     return aiohttp.ClientSession(connector=aiohttp.UnixConnector(path=str(path)))

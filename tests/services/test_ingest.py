@@ -5,6 +5,7 @@ import json
 import logging
 from dataclasses import replace
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,9 @@ from tests.ingest_rig import (
     stored,
 )
 
+from hookpost.config import values
 from hookpost.core.errors import OutboxError, StorageFull, StorageUnavailable
+from hookpost.core.forwarding import Peers
 from hookpost.core.identity import derived_id
 from hookpost.core.model import Duplicate, Format, Stored
 from hookpost.core.ratelimit import RateLimit
@@ -449,7 +452,8 @@ NETWORKS = (ip_network("127.0.0.0/8"), ip_network("fd00::/8"))
 async def test_addresses_are_let_in_by_network(
     networks: Any, unix: bool, peer: str | None, let_in: bool
 ) -> None:
-    rig = a_rig(a_snapshot(a_source(allow_from=networks, allow_unix=unix)))
+    allowed = None if networks is None else Peers(networks, unix=unix)
+    rig = a_rig(a_snapshot(a_source(allow_from=allowed)))
 
     answer = await rig.send(PAID, peer=peer)
 
@@ -459,9 +463,33 @@ async def test_addresses_are_let_in_by_network(
 
 
 async def test_the_address_is_judged_before_the_credentials() -> None:
-    rig = a_rig(a_snapshot(a_source(allow_from=NETWORKS)))
+    rig = a_rig(a_snapshot(a_source(allow_from=Peers(NETWORKS))))
 
     assert refusal(await rig.send(PAID, peer="8.8.8.8", auth=False)) == "address_not_allowed"
+
+
+KNOWN_ANSWERS = json.loads((Path(__file__).parents[1] / "vectors/allow_from.json").read_text())
+
+
+@pytest.mark.parametrize("known", KNOWN_ANSWERS, ids=lambda known: str(known["name"]))
+async def test_the_clients_address_is_known_behind_a_trusted_proxy_alone(known: Any) -> None:
+    source = a_source(allow_from=values.peers(known["allow_from"]))
+    rig = a_rig(a_snapshot(source, trusted_proxies=values.peers(known["trusted_proxies"])))
+    envelope = b'{"eventType":"invoice.paid","data":%b}' % known["body"].encode()
+
+    answer = await rig.send(envelope, *map(tuple, known["headers"]), peer=known["peer"])
+
+    assert (answer.status if isinstance(answer, Refused) else 202) == known["answer"]
+    if known["answer"] == 403:
+        assert refusal(answer) == "address_not_allowed"
+
+
+async def test_who_asks_for_no_address_takes_what_nobody_is_known_to_have_sent() -> None:
+    rig = a_rig(a_snapshot(trusted_proxies=Peers(NETWORKS)))
+
+    answer = await rig.send(PAID, ("X-Forwarded-For", "not-an-ip"), peer="127.0.0.1")
+
+    assert isinstance(answer, Stored)
 
 
 # -- rate ---------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from tests.ingest_rig import (
 from tests.ingest_rig import request as http
 
 from hookpost.core.errors import StorageFull
+from hookpost.core.forwarding import Peers
 from hookpost.core.model import Format
 from hookpost.core.ratelimit import RateLimit
 from hookpost.core.settings import ApiKey, Auth, Basic, Extractor
@@ -160,7 +161,7 @@ async def test_each_kind_of_credential_lets_in(auth: Auth, header: tuple[str, st
 
 
 async def test_an_address_that_is_not_allowed_is_a_403() -> None:
-    rig = a_rig(a_snapshot(a_source(allow_from=(ip_network("10.0.0.0/8"),))))
+    rig = a_rig(a_snapshot(a_source(allow_from=Peers((ip_network("10.0.0.0/8"),)))))
 
     is_problem(await ask(http(), rig), 403, "address_not_allowed")
 
@@ -168,11 +169,27 @@ async def test_an_address_that_is_not_allowed_is_a_403() -> None:
 
 
 async def test_a_unix_socket_is_an_address_of_its_own(tmp_path: Path) -> None:
-    closed = a_source("closed", path="/closed", allow_from=(ip_network("0.0.0.0/0"),))
-    opened = a_source("opened", path="/opened", allow_from=(), allow_unix=True)
+    closed = a_source("closed", path="/closed", allow_from=Peers((ip_network("0.0.0.0/0"),)))
+    opened = a_source("opened", path="/opened", allow_from=Peers(unix=True))
     async with served(a_rig(a_snapshot(closed, opened)), unix=tmp_path / "in.sock") as web:
         assert (await web.once(http(target="/closed"))).status == 403
         assert (await web.once(http(target="/opened"))).status == 202
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "shown"),
+    [("203.0.113.9, 192.0.2.7:99", "192.0.2.7"), ("me", "unknown"), (None, "127.0.0.1")],
+)
+async def test_the_log_names_the_client_behind_a_trusted_proxy(
+    forwarded: str | None, shown: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = a_rig(a_snapshot(trusted_proxies=Peers((ip_network("127.0.0.1/32"),))))
+    told = [] if forwarded is None else [("X-Forwarded-For", forwarded)]
+
+    assert (await ask(http(PAID, *told, auth=False), rig)).status == 401
+
+    record = next(one for one in caplog.records if one.getMessage() == "request.rejected")
+    assert record.fields["peer"] == shown  # type: ignore[attr-defined]
 
 
 async def test_too_many_events_are_a_429_that_says_when() -> None:

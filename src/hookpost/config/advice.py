@@ -3,7 +3,7 @@
 import re
 import resource
 
-from hookpost.config import policies, schema
+from hookpost.config import policies, schema, values
 from hookpost.config.draft import Draft
 from hookpost.core import units
 from hookpost.core.settings import IngestListener, Retention
@@ -35,6 +35,7 @@ def give(draft: Draft) -> None:
     _ages(draft)
     _reserve(draft)
     _descriptors(draft)
+    _proxies(draft)
 
 
 def _sources(draft: Draft) -> None:
@@ -162,3 +163,12 @@ def _descriptors(draft: Draft) -> None:
             "raise LimitNOFILE, or lower max_connections"
         )
         draft.warning(("listen", "ingest", "max_connections"), "few-descriptors", message)
+
+
+def _proxies(draft: Draft) -> None:
+    """A network of everybody: whoever connects could name any address as its own."""
+    for index, text in enumerate(draft.part("listen", "ingest").get("trusted_proxies", [])):
+        network = None if text is None else values.network(text)
+        if network is not None and network.prefixlen == 0:
+            message = f"{text} trusts everybody to name any address; name the proxies themselves"
+            draft.warning(("listen", "ingest", "trusted_proxies", index), "trusts-all", message)

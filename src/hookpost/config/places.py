@@ -96,6 +96,8 @@ def listen(draft: Draft) -> Listen:
     limits |= {key: int(ingest[key]) for key in ("max_connections", "max_batch") if key in ingest}
     if "max_body" in ingest:
         limits["max_body"] = units.size(ingest["max_body"])
+    if "trusted_proxies" in ingest:
+        limits["trusted_proxies"] = values.peers(ingest["trusted_proxies"])
     addresses = {name: _address(draft, name) for name in _NAMES}
     admin = addresses["admin"]
     assert isinstance(admin, UnixAddress)  # noqa: S101 - the schema takes no other

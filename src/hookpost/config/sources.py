@@ -117,7 +117,6 @@ def build(draft: Draft, limits: Mapping[str, RateLimit | None]) -> dict[str, Sou
 
 
 def _source(draft: Draft, name: str, data: Json, limits: Mapping[str, RateLimit | None]) -> Source:
-    networks = [values.network(text) for text in data.get("allow_from", [])]
     optional: dict[str, Any] = {}
     dedup = data.get("dedup", {})
     if dedup == "none":
@@ -127,12 +126,11 @@ def _source(draft: Draft, name: str, data: Json, limits: Mapping[str, RateLimit 
     if "format" in data:
         optional["format"] = Format(data["format"])
     if "allow_from" in data:
-        optional["allow_from"] = tuple(network for network in networks if network is not None)
+        optional["allow_from"] = values.peers(data["allow_from"])
     return Source(
         name=name,
         path=data["path"],
         auth=_auth(draft, data.get("auth", "none")),
-        allow_unix=None in networks,
         event_type=_extractor(draft, ("sources", name, "event_type"), data.get("event_type")),
         event_id=_extractor(draft, ("sources", name, "event_id"), data.get("event_id")),
         forward_headers=tuple(data.get("forward_headers", ())),

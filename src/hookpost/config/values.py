@@ -5,7 +5,7 @@ with one sentence: what is wrong and how to write it.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path, PurePath
@@ -13,11 +13,14 @@ from pathlib import Path, PurePath
 from hookpost.config.diagnostics import quoted
 from hookpost.core import patterns, payload, units
 from hookpost.core.addresses import Allowance, url_mistake
+from hookpost.core.forwarding import Peers
 from hookpost.core.settings import Address, TcpAddress, UnixAddress
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 LONGEST_SOCKET = 107
 """Bytes of a UNIX socket's path that Linux takes."""
+_MAPPED = 96
+"""Bits before the IPv4 address in ::ffff:0:0/96."""
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}", re.ASCII)  # RFC 9110, 5.6.2: token
 _ROUTE = re.compile(r"(/[A-Za-z0-9._~-]+)+", re.ASCII)
@@ -94,9 +97,23 @@ def path(text: str) -> PurePath:
 
 
 def network(text: str) -> IPv4Network | IPv6Network | None:
-    """A network or a single address; None for `unix`."""
+    """A network or a single address; None for `unix`. An IPv4-mapped one is the IPv4 network."""
     if text == "unix":
         return None
+    found = _network(text)
+    inner = found.network_address.ipv4_mapped if isinstance(found, IPv6Network) else None
+    if inner is None or found.prefixlen < _MAPPED:
+        return found
+    return IPv4Network((inner, found.prefixlen - _MAPPED))
+
+
+def peers(texts: Iterable[str]) -> Peers:
+    """Networks, addresses and `unix`, as one."""
+    found = [network(text) for text in texts]
+    return Peers(tuple(each for each in found if each is not None), unix=None in found)
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
     try:
         return ip_network(text)
     except ValueError:
@@ -121,10 +138,9 @@ def allowance(text: str) -> Allowance:
         port = rest[1:] if rest else None
     elif text.count(":") == 1:
         inside, _, port = text.partition(":")
-    found = network(inside)
-    if found is None:
+    if inside == "unix":
         raise ValueError("write a network, as in 10.20.0.0/16; unix is not one to send to")
-    return Allowance(network=found, port=None if port is None else _port(port))
+    return Allowance(network=_network(inside), port=None if port is None else _port(port))
 
 
 def _port(text: str) -> int:

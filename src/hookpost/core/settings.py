@@ -6,12 +6,12 @@ these classes and in the policies' own; a test keeps the schema's stated default
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
 from hookpost.core.addresses import EgressPolicy
 from hookpost.core.breaker import BreakerPolicy
+from hookpost.core.forwarding import Peers
 from hookpost.core.model import Format, OnRemove, Payload
 from hookpost.core.ratelimit import RateLimit
 from hookpost.core.retry import STANDARD, RetryPolicy
@@ -46,7 +46,10 @@ Address = TcpAddress | UnixAddress
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestListener:
-    """Where events come in, and what one request may cost."""
+    """Where events come in, and what one request may cost.
+
+    Of `trusted_proxies` is believed whom they say they speak for.
+    """
 
     address: Address = TcpAddress("127.0.0.1", 8480)
     mode: int = 0o660  # of a UNIX socket
@@ -55,6 +58,7 @@ class IngestListener:
     body_timeout: float = 10.0
     max_connections: int = 1024
     max_batch: int = 1000
+    trusted_proxies: Peers = field(default_factory=Peers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,8 +152,7 @@ class Source:
     name: str
     path: str
     auth: Auth = field(default_factory=Auth)
-    allow_from: tuple[IPv4Network | IPv6Network, ...] | None = None
-    allow_unix: bool = False
+    allow_from: Peers | None = None
     format: Format = Format.ENVELOPE
     event_type: Extractor | None = None
     event_id: Extractor | None = None

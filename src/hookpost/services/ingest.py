@@ -7,12 +7,12 @@ given only after the outbox's commit; any doubt about it is a refusal.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from functools import partial
 
 from hookpost.clock import Clock
 from hookpost.core.envelope import Media, lines, media
 from hookpost.core.extract import envelope_event, has_id_header, raw_event
+from hookpost.core.forwarding import Client, Peers, client
 from hookpost.core.identity import EventIds
 from hookpost.core.model import Event, Format, PutAnswer
 from hookpost.core.ratelimit import Bucket, RateLimit, full, resized, take
@@ -56,6 +56,11 @@ class Entrance:
     source: Source
     metrics: SourceMetrics
 
+    @property
+    def proxies(self) -> Peers:
+        """Whose word about their clients counts."""
+        return self.snapshot.config.listen.ingest.trusted_proxies
+
 
 class IngestService:
     """Takes events in. `dice` gives [0, 1); `patience` is seconds to wait for a commit."""
@@ -91,10 +96,11 @@ class IngestService:
     def admit(self, entrance: Entrance, headers: Headers, peer: str | None) -> Refused | None:
         """Judge what the headers prove, before a byte of the body is read.
 
-        `peer` is the client's IP address, None on a UNIX socket.
+        `peer` is the connection's IP address, None on a UNIX socket.
         """
         source = entrance.source
-        if source.allow_from is not None and not _allowed(source, peer):
+        allowed = source.allow_from
+        if allowed is not None and not allowed.hold(client(peer, headers, entrance.proxies)):
             return Refused("address_not_allowed", "this address is not in the source's allow_from")
         match verify(source.auth, headers, self._clock.wall()):
             case Verdict.REFUSED:
@@ -103,6 +109,10 @@ class IngestService:
                 return Refused("no_live_key", "no secret of this source is live", RETRY_LATER)
             case Verdict.PASSED:
                 return self._unfit()
+
+    def client(self, headers: Headers, peer: str | None) -> Client:
+        """Who sends, for the log: by the proxies that are trusted now."""
+        return client(peer, headers, self._current.snapshot.config.listen.ingest.trusted_proxies)
 
     def accept(
         self, entrance: Entrance, headers: Headers, body: bytes
@@ -203,19 +213,3 @@ def _merged(read: Sequence[Event | Refused], stored: Sequence[PutAnswer]) -> Bat
     """What became of each line that was read."""
     answers = iter(stored)
     return Batch(tuple(one if isinstance(one, Refused) else next(answers) for one in read))
-
-
-def _allowed(source: Source, peer: str | None) -> bool:
-    if peer is None:
-        return source.allow_unix
-    address = _address(peer)
-    return any(address in network for network in source.allow_from or ())
-
-
-@lru_cache(maxsize=1024)
-def _address(peer: str) -> IPv4Address | IPv6Address:
-    """The address to judge: without a scope, and the inner one of an IPv4-mapped form."""
-    address = ip_address(peer.partition("%")[0])
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    return address

@@ -7,6 +7,7 @@ from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 from hookpost.clock import Clock
+from hookpost.core.forwarding import Elsewhere
 from hookpost.core.model import Duplicate, PutAnswer, Stored
 from hookpost.core.refusals import Refused
 from hookpost.core.verification import Headers, challenge
@@ -139,17 +140,25 @@ class IngestExchange:
     def _refuse(self, refused: Refused, headers: Mapping[str, str] | None = None) -> Answer:
         face = self._face
         metrics = face.unknown if self._entrance is None else self._entrance.metrics
-        face.count(metrics, refused, self._request.peer)
+        face.count(metrics, refused, self._peer())
         metrics.answered(refused.status, face.clock.monotonic() - self._began, self._size)
         return problem(refused, headers)
+
+    def _peer(self) -> str | None:
+        """The client's address for the log; None on a UNIX socket."""
+        found = self._face.service.client(self._request.headers, self._request.peer)
+        if isinstance(found, Elsewhere):
+            return None if found is Elsewhere.UNIX else found.value
+        return str(found)
 
     def _batch(self, entrance: Entrance, batch: Batch) -> Answer:
         """202 if any line is stored, now or before; else 422. Results in order, as of singles."""
         accepted = sum(isinstance(line, Stored) for line in batch.results)
         duplicates = sum(isinstance(line, Duplicate) for line in batch.results)
         rejected = [line for line in batch.results if isinstance(line, Refused)]
+        peer = self._peer() if rejected else None
         for line in rejected:
-            self._face.count(entrance.metrics, line, self._request.peer)
+            self._face.count(entrance.metrics, line, peer)
         members = {
             "accepted": accepted,
             "duplicates": duplicates,
