@@ -345,6 +345,16 @@ KEYS: dict[str, Case] = {
         lambda c: billing(c).allow_from,
         Peers((ip_network("10.0.0.0/8"), ip_network("::1/128")), unix=True),
     ),
+    "sources.NAME.max_body": (
+        _source("max_body: 4KiB"),
+        lambda c: (billing(c).max_body, c.sources["spare"].max_body),
+        (4096, None),
+    ),
+    "sources.NAME.content_types": (
+        _source(RAW + "{value: v}, content_types: [Application/JSON, text/*]"),
+        lambda c: (billing(c).content_types, c.sources["spare"].content_types),
+        (("application/json", "text/*"), None),
+    ),
     "sources.NAME.format": (
         _source(RAW + "{value: v}"),
         lambda c: billing(c).format,

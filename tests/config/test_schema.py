@@ -80,6 +80,8 @@ def test_every_optional_property_states_a_default_or_means_absence() -> None:
         "retry_policies.NAME.max_age": "no limit",
         "retry_policies.NAME.schedule": "the backoff",
         "sources.NAME.allow_from": "everybody",
+        "sources.NAME.max_body": "the listener's",
+        "sources.NAME.content_types": "what the format can read",
         "sources.NAME.event_type": "the envelope's",
         "sources.NAME.event_id": "the headers'",
         "endpoints.NAME.renamed_from": "no former name",

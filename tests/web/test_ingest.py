@@ -260,6 +260,64 @@ async def test_a_body_of_exactly_the_limit_is_taken() -> None:
     is_problem(await ask(http(PAID + b" "), rig), 413, "too_large")
 
 
+async def test_a_source_may_take_less_than_the_listener() -> None:
+    small = a_source("small", max_body=len(PAID))
+    async with served(a_rig(a_snapshot(small, a_source("large"), max_body=1024))) as web:
+        for name, status in (("small", 413), ("large", 202)):
+            assert (await web.once(http(PAID, target=f"/in/{name}"))).status == 202
+            reply = await web.once(http(PAID + b" ", target=f"/in/{name}"))
+            assert reply.status == status
+        body = chunked(PAID + b" ")
+        reply = await web.once(http(body, CHUNKED, target="/in/small"))
+    is_problem(reply, 413, "too_large")
+    assert f"at most {len(PAID)} bytes" in reply.json["detail"]
+
+
+KINDS = ("application/json", "text/*")
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        (["application/json"], True),
+        (["Application/JSON; charset=latin-1"], True),
+        (["application/json;"], True),
+        (["text/plain"], True),
+        (["text/x-anything ; a=b"], True),
+        (["application/problem+json"], False),
+        (["application/jsonx"], False),
+        (["image/png"], False),
+        (["texts/plain"], False),
+        (["*/*"], False),
+        (["text"], False),
+        ([""], False),
+        (["; text/plain"], False),
+        (["image/png, text/plain"], False),
+    ],
+)
+async def test_a_source_takes_the_content_types_that_it_lists(
+    given: list[str], taken: bool
+) -> None:
+    kind = Extractor(value="thing.done")
+    source = a_source(format=Format.RAW, event_type=kind, content_types=KINDS)
+    rig = a_rig(a_snapshot(source))
+
+    reply = await ask(http(PAID, *(("Content-Type", each) for each in given)), rig)
+
+    assert reply.status == (202 if taken else 415)
+    if not taken:
+        is_problem(reply, 415, "content_type")
+        assert "application/json, text/*" in reply.json["detail"]
+
+
+async def test_the_type_is_judged_after_the_credentials_and_before_the_body() -> None:
+    rig = a_rig(a_snapshot(a_source(content_types=("application/json",))))
+    wrong = ("Content-Type", "text/plain")
+
+    is_problem(await ask(http(b"", wrong, length=9, auth=False), rig), 401, "unauthorized")
+    is_problem(await ask(http(b"", wrong, length=9), rig), 415, "content_type")
+
+
 def chunked(*chunks: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + end
 

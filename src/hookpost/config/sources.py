@@ -8,11 +8,20 @@ from hookpost.config.diagnostics import Path, quoted
 from hookpost.config.draft import Draft
 from hookpost.config.expressions import ExpressionMistake, compile_expression
 from hookpost.config.schema import Json, schema, walk
-from hookpost.core import payload, units
+from hookpost.core import media_types, payload, units
+from hookpost.core.envelope import Media, media
 from hookpost.core.model import Format
 from hookpost.core.ratelimit import RateLimit
 from hookpost.core.secrets import Secret
-from hookpost.core.settings import ApiKey, Auth, Basic, Expression, Extractor, Source
+from hookpost.core.settings import (
+    ApiKey,
+    Auth,
+    Basic,
+    Expression,
+    Extractor,
+    IngestListener,
+    Source,
+)
 
 _ALWAYS_SENT = frozenset({"content-type", "user-agent", "traceparent"})
 _CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie"})
@@ -31,6 +40,7 @@ def check(draft: Draft) -> None:
         _check_raw(draft, name, data)
         _check_auth(draft, name, data)
         _check_forwarded(draft, name, data)
+        _check_limits(draft, name, data)
 
 
 def _check_raw(draft: Draft, name: str, data: Json) -> None:
@@ -82,6 +92,25 @@ def _check_forwarded(draft: Draft, name: str, data: Json) -> None:
             message = f"{header} stands here twice, in another case; drop one"
             draft.error(path, "duplicate-item", message)
         seen.add(lower)
+
+
+def _check_limits(draft: Draft, name: str, data: Json) -> None:
+    """Report limits that could never be reached, and types that could never be read."""
+    whole = draft.part("listen", "ingest").get("max_body")
+    most = IngestListener().max_body if whole is None else units.size(whole)
+    unsound = whole is None and draft.written(("listen", "ingest", "max_body"))
+    if "max_body" in data and not unsound and units.size(data["max_body"]) > most:
+        message = (
+            f"{data['max_body']} is more than the listener takes; raise listen.ingest.max_body"
+        )
+        draft.error(("sources", name, "max_body"), "contradiction", message)
+    if data.get("format", "envelope") != "envelope" or draft.written(("sources", name, "preset")):
+        return
+    for index, kind in enumerate(data.get("content_types", [])):
+        if kind is None or kind.endswith("/*") or media(kind) is not Media.OTHER:
+            continue
+        message = f"an envelope is JSON, and {kind} is not; drop it, or say format: raw"
+        draft.error(("sources", name, "content_types", index), "contradiction", message)
 
 
 def compile_expressions(draft: Draft) -> None:
@@ -136,7 +165,17 @@ def _source(draft: Draft, name: str, data: Json, limits: Mapping[str, RateLimit 
         forward_headers=tuple(data.get("forward_headers", ())),
         rate_limit=limits[data.get("rate_limit", "none")],
         **optional,
+        **_limits(data),
     )
+
+
+def _limits(data: Json) -> dict[str, Any]:
+    limits: dict[str, Any] = {}
+    if "max_body" in data:
+        limits["max_body"] = units.size(data["max_body"])
+    if "content_types" in data:
+        limits["content_types"] = tuple(map(media_types.pattern, data["content_types"]))
+    return limits
 
 
 def _auth(draft: Draft, data: Any) -> Auth:

@@ -11,7 +11,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path, PurePath
 
 from hookpost.config.diagnostics import quoted
-from hookpost.core import patterns, payload, units
+from hookpost.core import media_types, patterns, payload, units
 from hookpost.core.addresses import Allowance, url_mistake
 from hookpost.core.forwarding import Peers
 from hookpost.core.settings import Address, TcpAddress, UnixAddress
@@ -270,6 +270,7 @@ READERS: Mapping[str, Callable[[str], object]] = {
     "header": header,
     "header-value": header_value,
     "instant": instant,
+    "media-type": media_types.pattern,
     "mode": mode,
     "name": name,
     "network": network,

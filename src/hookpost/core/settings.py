@@ -147,7 +147,10 @@ class Extractor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """One publisher. `allow_from` None lets all addresses in; `dedup_window` None: no dedup."""
+    """One publisher. `allow_from` None lets all addresses in; `dedup_window` None: no dedup.
+
+    `max_body` None is the listener's; `content_types` None takes what the format can read.
+    """
 
     name: str
     path: str
@@ -159,6 +162,8 @@ class Source:
     forward_headers: tuple[str, ...] = ()
     dedup_window: float | None = 86400.0
     rate_limit: RateLimit | None = None
+    max_body: int | None = None
+    content_types: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from hookpost.core.envelope import Media, lines, media
 from hookpost.core.extract import envelope_event, has_id_header, raw_event
 from hookpost.core.forwarding import Client, Peers, client
 from hookpost.core.identity import EventIds
+from hookpost.core.media_types import takes
 from hookpost.core.model import Event, Format, PutAnswer
 from hookpost.core.ratelimit import Bucket, RateLimit, full, resized, take
 from hookpost.core.refusals import Refused
@@ -55,6 +56,12 @@ class Entrance:
     snapshot: Snapshot
     source: Source
     metrics: SourceMetrics
+
+    @property
+    def max_body(self) -> int:
+        """Bytes of a body: the source's limit, else the listener's."""
+        own = self.source.max_body
+        return self.snapshot.config.listen.ingest.max_body if own is None else own
 
     @property
     def proxies(self) -> Peers:
@@ -108,7 +115,7 @@ class IngestService:
             case Verdict.NO_KEY:
                 return Refused("no_live_key", "no secret of this source is live", RETRY_LATER)
             case Verdict.PASSED:
-                return self._unfit()
+                return self._unfit() or _untaken(source.content_types, headers)
 
     def client(self, headers: Headers, peer: str | None) -> Client:
         """Who sends, for the log: by the proxies that are trusted now."""
@@ -207,6 +214,13 @@ class IngestService:
         if not good:
             return _merged(read, ())
         return self._commit.many(good, partial(_merged, read))
+
+
+def _untaken(kinds: tuple[str, ...] | None, headers: Headers) -> Refused | None:
+    """What is wrong with the type of a body; nothing where the source lists none."""
+    if kinds is None or takes(kinds, headers.getall("Content-Type", ())):
+        return None
+    return Refused("content_type", f"this source takes {', '.join(kinds)}")
 
 
 def _merged(read: Sequence[Event | Refused], stored: Sequence[PutAnswer]) -> Batch:

@@ -86,17 +86,17 @@ class IngestExchange:
         if request.method != "POST":
             wrong = f"send events by POST, not {request.method}"
             return self._refuse(Refused("method_not_allowed", wrong), {"Allow": "POST"})
-        headers, limits = request.headers, entrance.snapshot.config.listen.ingest
+        headers, most = request.headers, entrance.max_body
         length = headers.get("Content-Length")
-        if length is not None and int(length) > limits.max_body:
-            return self._refuse(_too_large(limits.max_body))
+        if length is not None and int(length) > most:
+            return self._refuse(_too_large(most))
         if "Content-Encoding" in headers or "Transfer-Encoding" in headers:
             refused = _encoded(headers)
             if refused is not None:
                 return self._refuse(refused)
         refused = service.admit(entrance, headers, request.peer)
         if refused is None:
-            return limits.max_body, limits.body_timeout
+            return most, entrance.snapshot.config.listen.ingest.body_timeout
         proof = {"WWW-Authenticate": challenge(entrance.source.auth)}
         return self._refuse(refused, proof if refused.code == "unauthorized" else None)
 
@@ -105,8 +105,7 @@ class IngestExchange:
         entrance = self._entrance
         assert entrance is not None  # noqa: S101 - the request was admitted
         if isinstance(body, BodyEnd):
-            limit = entrance.snapshot.config.listen.ingest.max_body
-            answer = self._refuse(_UNREAD.get(body) or _too_large(limit))
+            answer = self._refuse(_UNREAD.get(body) or _too_large(entrance.max_body))
             answer.keep_alive = False
             return answer
         self._size = len(body)
