@@ -15,6 +15,8 @@ def _leaves(part: dict[str, Any], path: str) -> set[str]:
     for key, inner in part.get("properties", {}).items():
         inner, here = schema.resolved(inner), f"{path}.{key}" if path else key
         below = _leaves(inner, here)
+        if "items" in inner:
+            below |= _leaves(schema.resolved(inner["items"]), f"{here}[]")
         said = not below or "x-words" in inner or inner.get("x-type") == "url"
         found |= below | ({here} if said else set())
     named = part.get("additionalProperties")

@@ -484,6 +484,26 @@ ELSEWHERE = {
     "secrets.NAME.credential": "tests/config/test_secrets.py",
     "secrets.NAME.not_before": "tests/config/test_secrets.py",
     "secrets.NAME.not_after": "tests/config/test_secrets.py",
+    **{
+        key: "tests/web/test_signed_sources.py"
+        for key in leaves()
+        if key.startswith(("sources.NAME.auth.hmac.", "sources.NAME.auth.public_key."))
+    },
+    "sources.NAME.auth.twilio.secrets": "tests/web/test_signed_sources.py",
+    "sources.NAME.auth.body_secret.json": "tests/web/test_signed_sources.py",
+    "sources.NAME.auth.body_secret.secrets": "tests/web/test_signed_sources.py",
+    "sources.NAME.answer.status": "tests/web/test_signed_sources.py",
+    "sources.NAME.answer.body": "tests/web/test_signed_sources.py",
+    "sources.NAME.dedup.key": "tests/web/test_signed_sources.py",
+    "sources.NAME.url": "tests/web/test_signed_sources.py",
+    "sources.NAME.preset": "tests/web/test_presets.py",
+    "sources.NAME.secrets": "tests/web/test_presets.py",
+    "sources.NAME.handshake_secrets": "tests/web/test_handshakes.py",
+    **{
+        key: "tests/web/test_handshakes.py"
+        for key in leaves()
+        if key.startswith("sources.NAME.handshake[]")
+    },
 }
 """Keys whose behaviour is tested in files of their own."""
 

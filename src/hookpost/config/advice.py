@@ -42,6 +42,8 @@ def _sources(draft: Draft) -> None:
     for name, data in draft.entries("sources"):
         path = ("sources", name, "auth")
         auth = data.get("auth", "none")
+        if auth == "none" and draft.written(("sources", name, "preset")):
+            continue  # which is none, and a mistake
         if auth == "none":
             explicit = "auth" in data
             if not (draft.written(path) and not explicit) and not (
@@ -52,10 +54,14 @@ def _sources(draft: Draft) -> None:
             continue
         for place, names in _secret_lists(auth):
             _live(draft, (*path, *place), names, "no request can be verified until one is")
+        for key in ("secrets", "handshake_secrets"):
+            names = draft.listed(data.get(key))
+            _live(draft, ("sources", name, key), names, "no request can be verified until one is")
 
 
 def _secret_lists(auth: dict[str, object]) -> list[tuple[tuple[str, ...], list[str]]]:
-    places = (("bearer",), ("basic", "passwords"), ("api_key", "secrets"))
+    keyed = ("api_key", "hmac", "public_key", "twilio", "body_secret")
+    places = (("bearer",), ("basic", "passwords"), *((member, "secrets") for member in keyed))
     found: list[tuple[tuple[str, ...], list[str]]] = []
     for place in places:
         value: object = auth

@@ -9,7 +9,6 @@ from hookpost.config.diagnostics import Mark, Path, Report
 from hookpost.config.files import Tree
 from hookpost.config.schema import Json
 from hookpost.core.secrets import Secret
-from hookpost.core.settings import Expression
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,7 +27,6 @@ class Draft:
     wall: float
     misspelled: set[tuple[Path, str]] = field(default_factory=set)
     secrets: dict[str, Secret | None] = field(default_factory=dict)
-    expressions: dict[Path, Expression] = field(default_factory=dict)
 
     def names(self, section: str) -> list[str]:
         """The names in a map, the unsound entries too."""

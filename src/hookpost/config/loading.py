@@ -17,6 +17,7 @@ from hookpost.config import (
     mismatches,
     places,
     policies,
+    presets,
     references,
     resolution,
     sources,
@@ -136,6 +137,7 @@ def _checked(
         wall=SystemClock().wall() if wall is None else wall,
         misspelled=misspelled,
     )
+    presets.apply(draft)
     references.check(draft)
     places.check(draft)
     resolution.check_origins(draft)

@@ -63,6 +63,8 @@ def _rows(part: Json, prefix: str) -> Iterator[str]:
         cells = (f"`{path}`", _kind(known), _default(known, required=required), _meaning(known))
         yield f"| {' | '.join(cells)} |"
         yield from _rows(known, path)
+        if "items" in known:
+            yield from _rows(resolved(known["items"]), f"{path}[]")
 
 
 def _meaning(part: Json) -> str:

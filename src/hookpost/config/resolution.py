@@ -5,7 +5,9 @@ from pathlib import Path as FilePath
 from hookpost.config import nodes, values
 from hookpost.config.diagnostics import Path
 from hookpost.config.draft import Draft
-from hookpost.config.schema import schema, walk
+from hookpost.config.keys import key_of
+from hookpost.config.proofs import keyed_by
+from hookpost.config.schema import Json, schema, walk
 from hookpost.config.secrets import SecretMistake, resolve
 from hookpost.core.addresses import url_mistake
 from hookpost.core.secrets import Secret
@@ -100,13 +102,17 @@ def _check_uses(draft: Draft) -> None:
         secret = draft.secrets.get(value)
         if secret is None:
             continue
-        mistake = _mistake(path, secret)
+        mistake = _mistake(draft, path, secret)
         if mistake is not None:
             code, reason = mistake
             draft.error(path, code, f'the secret "{value}" {reason}')
 
 
-def _mistake(path: Path, secret: Secret) -> tuple[str, str] | None:
+def _mistake(draft: Draft, path: Path, secret: Secret) -> tuple[str, str] | None:
+    if path[:1] == ("sources",):
+        members = keyed_by(draft.part("sources", str(path[1])), path)
+        if members is not None:
+            return _no_key(members, secret)
     if "standard_webhooks" in path:
         try:
             signing_key(secret.value)
@@ -119,7 +125,20 @@ def _mistake(path: Path, secret: Secret) -> tuple[str, str] | None:
         if url_mistake(text) is not None:
             return "bad-url", "holds no URL that may be used; write https://host/path into it"
         return None
-    value = secret.value
+    return _unsendable(secret.value)
+
+
+def _no_key(members: list[Json], secret: Secret) -> tuple[str, str] | None:
+    """Why a secret is no key for one of the members of `auth` that verify with it."""
+    for member in members:
+        try:
+            key_of(member, secret)
+        except ValueError as mistake:
+            return "bad-key", f"does not verify: {mistake}"
+    return None
+
+
+def _unsendable(value: bytes) -> tuple[str, str] | None:
     if any(byte < 32 or byte == 127 for byte in value):
         return "unusable-secret", "holds a control character or a second line; no header can"
     if value != value.strip():

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hookpost.config import values
+from hookpost.config import greetings, proofs, values
 from hookpost.config.diagnostics import Path, quoted
 from hookpost.config.draft import Draft
 from hookpost.config.expressions import ExpressionMistake, compile_expression
@@ -17,10 +17,10 @@ from hookpost.core.settings import (
     ApiKey,
     Auth,
     Basic,
-    Expression,
     Extractor,
     IngestListener,
     Source,
+    SuccessAnswer,
 )
 
 _ALWAYS_SENT = frozenset({"content-type", "user-agent", "traceparent"})
@@ -41,14 +41,21 @@ def check(draft: Draft) -> None:
         _check_auth(draft, name, data)
         _check_forwarded(draft, name, data)
         _check_limits(draft, name, data)
+        _check_answer(draft, name, data)
+        proofs.check(draft, name, data)
+        greetings.check(draft, name, data)
 
 
 def _check_raw(draft: Draft, name: str, data: Json) -> None:
     path: Path = ("sources", name)
     if draft.written((*path, "format")) and "format" not in data:
         return
+    event_type = data.get("event_type", {})
+    if "header" in event_type and "expression" in event_type:
+        message = "give header or expression, not both"
+        draft.error((*path, "event_type"), "one-of", message)
     if data.get("format") == "raw":
-        if not draft.written((*path, "event_type")):
+        if "event_type" not in data and not draft.written((*path, "event_type")):
             message = "a raw source needs event_type: {header: …}, {value: …} or {expression: …}"
             draft.name_error(path, "missing-key", message)
         return
@@ -113,13 +120,20 @@ def _check_limits(draft: Draft, name: str, data: Json) -> None:
         draft.error(("sources", name, "content_types", index), "contradiction", message)
 
 
+def _check_answer(draft: Draft, name: str, data: Json) -> None:
+    answer = data.get("answer", {})
+    if answer.get("status") == 204 and "body" in answer:
+        message = "an answer with status 204 has no body; drop it, or take 200"
+        draft.error(("sources", name, "answer", "body"), "contradiction", message)
+
+
 def compile_expressions(draft: Draft) -> None:
-    """Fill `draft.expressions`; one that cannot be compiled is reported at its character."""
+    """Report expressions that cannot be compiled, each at its character."""
     for path, part, text in walk(draft.data, schema()):
         if part.get("x-type") != "expression" or not isinstance(text, str):
             continue
         try:
-            draft.expressions[path] = compile_expression(text)
+            compile_expression(text)
         except ExpressionMistake as mistake:
             _report(draft, path, text, mistake)
 
@@ -152,6 +166,9 @@ def _source(draft: Draft, name: str, data: Json, limits: Mapping[str, RateLimit 
         optional["dedup_window"] = None
     elif "window" in dedup:
         optional["dedup_window"] = units.duration(dedup["window"])
+    if isinstance(dedup, dict):
+        keys = dedup.get("key", ())
+        optional["dedup_key"] = tuple(compile_expression(text) for text in keys)
     if "format" in data:
         optional["format"] = Format(data["format"])
     if "allow_from" in data:
@@ -159,11 +176,14 @@ def _source(draft: Draft, name: str, data: Json, limits: Mapping[str, RateLimit 
     return Source(
         name=name,
         path=data["path"],
-        auth=_auth(draft, data.get("auth", "none")),
-        event_type=_extractor(draft, ("sources", name, "event_type"), data.get("event_type")),
-        event_id=_extractor(draft, ("sources", name, "event_id"), data.get("event_id")),
+        auth=_auth(draft, data),
+        event_type=_extractor(data.get("event_type")),
+        event_id=_extractor(data.get("event_id")),
         forward_headers=tuple(data.get("forward_headers", ())),
         rate_limit=limits[data.get("rate_limit", "none")],
+        url=data.get("url"),
+        answer=SuccessAnswer(**data.get("answer", {})),
+        handshakes=greetings.build(data, _handshake_secrets(draft, data)),
         **optional,
         **_limits(data),
     )
@@ -178,7 +198,13 @@ def _limits(data: Json) -> dict[str, Any]:
     return limits
 
 
-def _auth(draft: Draft, data: Any) -> Auth:
+def _handshake_secrets(draft: Draft, data: Json) -> tuple[Secret, ...]:
+    names: list[str] = data.get("handshake_secrets") or data.get("secrets") or []
+    return _secrets(draft, names)
+
+
+def _auth(draft: Draft, source: Json) -> Auth:
+    data: Any = source.get("auth", "none")
     if data == "none":
         return Auth()
     basic, api_key = data.get("basic"), data.get("api_key")
@@ -187,9 +213,10 @@ def _auth(draft: Draft, data: Any) -> Auth:
         basic=Basic(username=basic["username"], passwords=_secrets(draft, basic["passwords"]))
         if basic
         else None,
-        api_key=ApiKey(header=api_key["header"], secrets=_secrets(draft, api_key["secrets"]))
+        api_key=ApiKey(header=api_key["header"], secrets=proofs.secrets_of(draft, source, api_key))
         if api_key
         else None,
+        proofs=proofs.build(draft, source),
     )
 
 
@@ -198,13 +225,13 @@ def _secrets(draft: Draft, names: list[str]) -> tuple[Secret, ...]:
     return tuple(secret for secret in found if secret is not None)
 
 
-def _extractor(draft: Draft, path: Path, data: Json | None) -> Extractor | None:
+def _extractor(data: Json | None) -> Extractor | None:
     if data is None:
         return None
-    expression: Expression | None = draft.expressions.get((*path, "expression"))
+    text = data.get("expression")
     return Extractor(
         header=data.get("header"),
         value=data.get("value"),
-        expression=expression,
-        text=data.get("expression"),
+        expression=None if text is None else compile_expression(text),
+        text=text,
     )

@@ -11,7 +11,9 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path, PurePath
 
 from hookpost.config.diagnostics import quoted
+from hookpost.config.expressions import compile_expression
 from hookpost.core import media_types, patterns, payload, units
+from hookpost.core import template as templates
 from hookpost.core.addresses import Allowance, url_mistake
 from hookpost.core.forwarding import Peers
 from hookpost.core.settings import Address, TcpAddress, UnixAddress
@@ -31,6 +33,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}", re.ASCII)
 _CREDENTIAL = re.compile(r"[A-Za-z0-9._@:-]{1,255}", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9_.-]{1,253}", re.ASCII)
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
+_CALLED = re.compile(r"https?://[A-Za-z0-9.:_\[\]-]+(/[!-\"$-~]*)?", re.ASCII)
 _CLASS = re.compile(r"([1-9])xx", re.ASCII)
 _STATUS = re.compile(r"[1-9][0-9]{2}", re.ASCII)
 
@@ -238,6 +241,27 @@ def pattern(text: str) -> str:
     return text
 
 
+def template(text: str) -> str:
+    """What is signed: a text with parts of a request in braces, as written."""
+    templates.parse(text, compile_expression)
+    return text
+
+
+def answer_template(text: str) -> str:
+    """What is answered: a text with parts of a request in braces, as written."""
+    templates.parse(text, compile_expression, keyed=True)
+    return text
+
+
+def called_url(text: str) -> str:
+    """The address that a publisher calls, byte for byte."""
+    if not _CALLED.fullmatch(text):
+        raise ValueError(
+            "write the whole address that the publisher calls, as in https://hooks.example.com/in/x"
+        )
+    return text
+
+
 def username(text: str) -> str:
     """The user name of HTTP Basic: it ends at the first colon (RFC 7617)."""
     if ":" in text or not text.isprintable():
@@ -264,6 +288,8 @@ def credential(text: str) -> str:
 READERS: Mapping[str, Callable[[str], object]] = {
     "address": address,
     "allowance": allowance,
+    "answer-template": answer_template,
+    "called-url": called_url,
     "credential": credential,
     "duration": units.duration,
     "event-type": event_type,
@@ -282,6 +308,7 @@ READERS: Mapping[str, Callable[[str], object]] = {
     "size": units.size,
     "socket": socket,
     "status": status,
+    "template": template,
     "url": url,
     "username": username,
     "variable": variable,

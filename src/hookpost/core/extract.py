@@ -6,13 +6,15 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from hookpost.core.envelope import Invalid, Malformed, parse, strict_json
+from hookpost.core.dedup import dedup_key
+from hookpost.core.envelope import Invalid, Malformed, parse
 from hookpost.core.identity import EventIds, check_id, derived_id
 from hookpost.core.model import Event, Format, Headers
 from hookpost.core.patterns import check_type, reserved
+from hookpost.core.received import Headers as RequestHeaders
+from hookpost.core.received import Received
 from hookpost.core.refusals import Refused
 from hookpost.core.settings import Extractor, Source
-from hookpost.core.verification import Headers as RequestHeaders
 
 ID_HEADERS = ("Idempotency-Key", "webhook-id")  # the first that is there counts
 
@@ -21,7 +23,14 @@ _BLAME = {"eventType": "type_invalid", "eventId": "id_invalid"}
 
 
 def envelope_event(
-    source: Source, headers: RequestHeaders, body: bytes, ids: EventIds, *, now: float, wall: float
+    source: Source,
+    headers: RequestHeaders,
+    body: bytes,
+    ids: EventIds,
+    *,
+    now: float,
+    wall: float,
+    received: Received | None = None,
 ) -> Event | Refused:
     """Read one envelope, or one line of a batch. `now` is stored, `wall` is told to receivers."""
     read = parse(body)
@@ -38,7 +47,9 @@ def envelope_event(
     forwarded = _forwarded(source, headers)
     if isinstance(forwarded, Refused):
         return forwarded
-    keyed = found is not None and source.dedup_window is not None
+    key = found if source.dedup_window is not None else None
+    if source.dedup_key:
+        key = dedup_key(source, found, _document(headers, body, received, source.name))
     return Event(
         id=ids.make(now) if found is None else found,
         source=source.name,
@@ -49,16 +60,25 @@ def envelope_event(
         content_type="application/json",
         body=read.data,
         headers=forwarded,
-        dedup_key=found if keyed else None,
+        dedup_key=key,
         dedup_window=source.dedup_window or 0.0,
     )
 
 
 def raw_event(
-    source: Source, headers: RequestHeaders, body: bytes, ids: EventIds, *, now: float, wall: float
+    source: Source,
+    headers: RequestHeaders,
+    body: bytes,
+    ids: EventIds,
+    *,
+    now: float,
+    wall: float,
+    received: Received | None = None,
 ) -> Event | Refused:
     """Read a body of any kind: its type, and its id if any, are where the source says."""
-    document = _document(source, headers, body)
+    document: Mapping[str, Any] = {}
+    if source.dedup_key or _expressed(source.event_type) or _expressed(source.event_id):
+        document = _document(headers, body, received, source.name)
     event_type = _raw_type(source.event_type, headers, document)
     if isinstance(event_type, Refused):
         return event_type
@@ -71,7 +91,7 @@ def raw_event(
     content_type = headers.get("Content-Type")
     if content_type is not None and not _utf8(content_type):
         return _not_utf8("Content-Type")
-    keyed = found is not None and source.dedup_window is not None
+    key = dedup_key(source, found, document)
     return Event(
         id=ids.make(now) if found is None else found,
         source=source.name,
@@ -82,7 +102,7 @@ def raw_event(
         content_type=content_type,
         body=body,
         headers=forwarded,
-        dedup_key=found if keyed else None,
+        dedup_key=key,
         dedup_window=source.dedup_window or 0.0,
     )
 
@@ -160,20 +180,21 @@ def _not_utf8(name: str) -> Refused:
     return Refused("malformed", f"the header {name} is not UTF-8 and could not be passed on")
 
 
-def _document(source: Source, headers: RequestHeaders, body: bytes) -> Mapping[str, Any]:
+def _expressed(extractor: Extractor | None) -> bool:
+    return extractor is not None and extractor.expression is not None
+
+
+def _document(
+    headers: RequestHeaders, body: bytes, received: Received | None, source: str
+) -> Mapping[str, Any]:
     """What expressions see: source, headers (lower case, joined) and body (null if not JSON)."""
-    extractors = (source.event_type, source.event_id)
-    if all(one is None or one.expression is None for one in extractors):
-        return {}
-    try:
-        value = strict_json(body)
-    except ValueError:
-        value = None
+    if received is None:
+        received = Received(method="POST", headers=headers, body=body)
     joined: dict[str, str] = {}
     for name, text in headers.items():
         key = name.lower()
         joined[key] = f"{joined[key]}, {text}" if key in joined else text
-    return {"source": source.name, "headers": joined, "body": value}
+    return {"source": source, "headers": joined, "body": received.json}
 
 
 def _raw_type(
@@ -221,19 +242,19 @@ class _Failed:
 def _extracted(
     extractor: Extractor, headers: RequestHeaders, document: Mapping[str, Any]
 ) -> Any | _Failed:
-    if extractor.value is not None:
-        return extractor.value
+    """What the header or the expression finds; where it finds nothing, the value."""
+    found: Any = None
     if extractor.header is not None:
         values = headers.getall(extractor.header, ())
         if len(values) > 1:
             return _Failed(f"the header {extractor.header} occurs {len(values)} times")
-        return values[0] if values else None
-    if extractor.expression is None:
-        return None
-    try:
-        return extractor.expression(document)
-    except ValueError as mistake:
-        return _Failed(f"the expression {extractor.text!a} failed: {mistake}")
+        found = values[0] if values else None
+    elif extractor.expression is not None:
+        try:
+            found = extractor.expression(document)
+        except ValueError as mistake:
+            return _Failed(f"the expression {extractor.text!a} failed: {mistake}")
+    return extractor.value if extractor.value is not None and found in (None, "") else found
 
 
 def _where(extractor: Extractor | None) -> str:

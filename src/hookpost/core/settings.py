@@ -4,17 +4,19 @@ Durations are seconds, sizes bytes, times UNIX seconds. The defaults of every ke
 these classes and in the policies' own; a test keeps the schema's stated defaults equal to them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from hookpost.core.addresses import EgressPolicy
 from hookpost.core.breaker import BreakerPolicy
+from hookpost.core.expression import Expression as Expression
 from hookpost.core.forwarding import Peers
+from hookpost.core.handshake import Handshake
 from hookpost.core.model import Format, OnRemove, Payload
 from hookpost.core.ratelimit import RateLimit
 from hookpost.core.retry import STANDARD, RetryPolicy
+from hookpost.core.scheme import Proof
 from hookpost.core.secrets import Secret
 
 SUCCESS = frozenset(range(200, 300))
@@ -124,20 +126,20 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Auth:
-    """How a publisher proves itself: every member that is set must pass; none set = unverified."""
+    """How a publisher proves itself: every member that is set must pass; none set = unverified.
+
+    `proofs` are those that need the body.
+    """
 
     bearer: tuple[Secret, ...] | None = None
     basic: Basic | None = None
     api_key: ApiKey | None = None
-
-
-Expression = Callable[[Mapping[str, Any]], Any]
-"""A compiled expression: a document in, a JSON value out; raises ValueError when it fails."""
+    proofs: tuple[Proof, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extractor:
-    """Where a raw source's event type or id comes from: exactly one is not None."""
+    """Where a raw source's event type or id comes from: a header or an expression, then `value`."""
 
     header: str | None = None
     value: str | None = None
@@ -146,10 +148,20 @@ class Extractor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SuccessAnswer:
+    """What a publisher is told when its event is stored. `body` None: what the gateway says."""
+
+    status: int | None = None  # None: 202, and 200 for a duplicate
+    body: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """One publisher. `allow_from` None lets all addresses in; `dedup_window` None: no dedup.
 
     `max_body` None is the listener's; `content_types` None takes what the format can read.
+    `url` is the address that the publisher was given, where it is not `public_url` and the path.
+    `dedup_key` are the expressions whose values tell events apart, where the id does not.
     """
 
     name: str
@@ -161,9 +173,13 @@ class Source:
     event_id: Extractor | None = None
     forward_headers: tuple[str, ...] = ()
     dedup_window: float | None = 86400.0
+    dedup_key: tuple[Expression, ...] = field(default=(), compare=False)
     rate_limit: RateLimit | None = None
     max_body: int | None = None
     content_types: tuple[str, ...] | None = None
+    url: str | None = None
+    answer: SuccessAnswer = field(default_factory=SuccessAnswer)
+    handshakes: tuple[Handshake, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,31 +8,11 @@ encoding and a missing header are one verdict.
 import base64
 import binascii
 import hmac
-from collections.abc import Iterable, Sequence
 from enum import Enum, auto
-from typing import Protocol
 
+from hookpost.core.received import Headers as Headers
 from hookpost.core.secrets import Secret
 from hookpost.core.settings import ApiKey, Auth, Basic
-
-
-class Headers(Protocol):
-    """A request's headers, names compared without regard to case.
-
-    Bytes that are not UTF-8 appear as lone surrogates (`surrogateescape`).
-    """
-
-    def get(self, name: str, /) -> str | None:
-        """The first value, or None."""
-        ...
-
-    def getall(self, name: str, default: Sequence[str], /) -> Sequence[str]:
-        """All values in the order they came, or `default`."""
-        ...
-
-    def items(self) -> Iterable[tuple[str, str]]:
-        """All pairs in the order they came."""
-        ...
 
 
 class Verdict(Enum):
@@ -68,6 +48,8 @@ def challenge(auth: Auth) -> str:
         asked.append('Basic realm="hookpost", charset="UTF-8"')
     if auth.api_key is not None:
         asked.append('ApiKey realm="hookpost"')
+    if auth.proofs:
+        asked.append('Signature realm="hookpost"')
     return ", ".join(asked)
 
 

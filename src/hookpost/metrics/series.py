@@ -16,7 +16,7 @@ Label = TypeVar("Label")
 
 UNKNOWN_SOURCE = "_unknown"  # no configured name can begin with an underscore
 
-CODES = tuple(sorted({200, 202, 204, *(refusal.status for refusal in REFUSALS.values())}))
+CODES = tuple(sorted({200, 201, 202, 204, *(refusal.status for refusal in REFUSALS.values())}))
 REJECTIONS = (
     "auth",
     "address",

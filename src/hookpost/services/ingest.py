@@ -1,8 +1,8 @@
-"""The road of an event: admit → extract → route → put. Answers a value, not a status.
+"""The road of an event: admit → verify → extract → route → put. Answers a value, not a status.
 
 The order is the contract's: method and path, limits (both the face's), then `admit`: address,
-credentials, fitness; then `accept`: rate, parse, type, id, route, commit. An acknowledgement is
-given only after the outbox's commit; any doubt about it is a refusal.
+credentials, fitness; then `accept`: signature, rate, parse, type, id, route, commit. An
+acknowledgement is given only after the outbox's commit; any doubt about it is a refusal.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,14 +13,17 @@ from hookpost.clock import Clock
 from hookpost.core.envelope import Media, lines, media
 from hookpost.core.extract import envelope_event, has_id_header, raw_event
 from hookpost.core.forwarding import Client, Peers, client
+from hookpost.core.handshake import Greeting
 from hookpost.core.identity import EventIds
 from hookpost.core.media_types import takes
 from hookpost.core.model import Event, Format, PutAnswer
 from hookpost.core.ratelimit import Bucket, RateLimit, full, resized, take
+from hookpost.core.received import Received
 from hookpost.core.refusals import Refused
 from hookpost.core.settings import Source
 from hookpost.core.verification import Headers, Verdict, verify
 from hookpost.metrics import Metrics, SourceMetrics
+from hookpost.services import proving
 from hookpost.services.commit import (
     PATIENCE,
     RETRY_LATER,
@@ -51,11 +54,25 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entrance:
-    """One source as one configuration has it: what a request sees from first line to last."""
+    """One source as one configuration has it: what a request sees from first line to last.
+
+    `url` is where its publisher calls it, "" where nobody said; `whole`: requests are judged with
+    their bodies, so `admit` and `accept` are given a Received.
+    """
 
     snapshot: Snapshot
     source: Source
     metrics: SourceMetrics
+    url: str = ""
+    whole: bool = False
+    methods: frozenset[str] = frozenset({"POST"})
+
+    def received(self, method: str, query: str, headers: Headers) -> Received:
+        """A request to this source whose body is still to come."""
+        url = self.url
+        if query and url and "?" not in url:
+            url = f"{url}?{query}"
+        return Received(method=method, url=url, query=query, headers=headers, body=b"")
 
     @property
     def max_body(self) -> int:
@@ -100,7 +117,13 @@ class IngestService:
             self._compile(snapshot)
         return self._entrances.get(path)
 
-    def admit(self, entrance: Entrance, headers: Headers, peer: str | None) -> Refused | None:
+    def admit(
+        self,
+        entrance: Entrance,
+        headers: Headers,
+        peer: str | None,
+        received: Received | None = None,
+    ) -> Refused | None:
         """Judge what the headers prove, before a byte of the body is read.
 
         `peer` is the connection's IP address, None on a UNIX socket.
@@ -109,6 +132,8 @@ class IngestService:
         allowed = source.allow_from
         if allowed is not None and not allowed.hold(client(peer, headers, entrance.proxies)):
             return Refused("address_not_allowed", "this address is not in the source's allow_from")
+        if received is not None and proving.unproved(source, received) is not None:
+            return self._unfit()
         match verify(source.auth, headers, self._clock.wall()):
             case Verdict.REFUSED:
                 return Refused("unauthorized", "send the credentials that this source asks for")
@@ -122,12 +147,23 @@ class IngestService:
         return client(peer, headers, self._current.snapshot.config.listen.ingest.trusted_proxies)
 
     def accept(
-        self, entrance: Entrance, headers: Headers, body: bytes
-    ) -> Commitment | Batch | Refused:
+        self,
+        entrance: Entrance,
+        headers: Headers,
+        body: bytes,
+        received: Received | None = None,
+    ) -> Commitment | Batch | Greeting | Refused:
         """Take one event, or a batch of them, from an admitted request.
 
         A Commitment's answer is a PutAnswer, a Batch or Refused.
         """
+        if received is not None:
+            received.body = body
+            judged = proving.judge(entrance.source, received, self._clock.wall())
+            if isinstance(judged, Greeting):
+                return self._throttle(entrance, 1) or judged
+            if judged is not None:
+                return judged
         raw = entrance.source.format is Format.RAW
         kind = Media.OTHER if raw else media(headers.get("Content-Type") or "")
         if kind is Media.NDJSON:
@@ -142,7 +178,9 @@ class IngestService:
             )
         now, wall = self._clock.now(), self._clock.wall()
         extract = raw_event if raw else envelope_event
-        event = extract(entrance.source, headers, body, self._ids, now=now, wall=wall)
+        event = extract(
+            entrance.source, headers, body, self._ids, now=now, wall=wall, received=received
+        )
         if isinstance(event, Refused):
             return event
         owed = entrance.snapshot.route(event.source, event.type)
@@ -154,6 +192,9 @@ class IngestService:
                 snapshot=snapshot,
                 source=source,
                 metrics=self._metrics.source(source.name),
+                url=source.url or "",
+                whole=proving.reads_whole(source),
+                methods=proving.methods(source),
             )
             for source in snapshot.config.sources.values()
         }

@@ -8,19 +8,24 @@ from typing import Any
 
 from hookpost.clock import Clock
 from hookpost.core.forwarding import Elsewhere
+from hookpost.core.handshake import Greeting
 from hookpost.core.model import Duplicate, PutAnswer, Stored
+from hookpost.core.received import Received
 from hookpost.core.refusals import Refused
+from hookpost.core.settings import SuccessAnswer
 from hookpost.core.verification import Headers, challenge
 from hookpost.metrics import Metrics, SourceMetrics
 from hookpost.services.commit import Commitment
 from hookpost.services.ingest import Batch, Entrance, IngestService
 from hookpost.services.sparse_log import SparseLog
 from hookpost.web.answer import Answer
+from hookpost.web.greeting import fixed, greeting
 from hookpost.web.problem import document, problem
 from hookpost.web.request import BodyEnd, Limits, Request
 
 log = logging.getLogger("hookpost.ingest")
 
+_USUAL = SuccessAnswer()
 _JSON = b"\r\nContent-Type: application/json\r\nContent-Length: "
 _ACCEPTED = b"HTTP/1.1 202 Accepted" + _JSON
 _DUPLICATE = b"HTTP/1.1 200 OK" + _JSON
@@ -66,7 +71,7 @@ class IngestFace:
 class IngestExchange:
     """One request, from its head to its counted answer; see connection.Exchange."""
 
-    __slots__ = ("_began", "_commitment", "_entrance", "_face", "_request", "_size")
+    __slots__ = ("_began", "_commitment", "_entrance", "_face", "_received", "_request", "_size")
 
     def __init__(self, face: IngestFace, request: Request) -> None:
         self._face = face
@@ -74,6 +79,7 @@ class IngestExchange:
         self._began = face.clock.monotonic()
         self._entrance: Entrance | None = None
         self._commitment: Commitment | None = None
+        self._received: Received | None = None
         self._size = 0
 
     def judge(self) -> Answer | Limits:
@@ -83,9 +89,10 @@ class IngestExchange:
         if entrance is None:
             return self._refuse(Refused("not_found", "no source has this path"))
         self._entrance = entrance
-        if request.method != "POST":
+        if request.method not in entrance.methods:
             wrong = f"send events by POST, not {request.method}"
-            return self._refuse(Refused("method_not_allowed", wrong), {"Allow": "POST"})
+            allowed = ", ".join(sorted(entrance.methods))
+            return self._refuse(Refused("method_not_allowed", wrong), {"Allow": allowed})
         headers, most = request.headers, entrance.max_body
         length = headers.get("Content-Length")
         if length is not None and int(length) > most:
@@ -94,11 +101,12 @@ class IngestExchange:
             refused = _encoded(headers)
             if refused is not None:
                 return self._refuse(refused)
-        refused = service.admit(entrance, headers, request.peer)
+        if entrance.whole:
+            self._received = entrance.received(request.method, request.query, headers)
+        refused = service.admit(entrance, headers, request.peer, self._received)
         if refused is None:
             return most, entrance.snapshot.config.listen.ingest.body_timeout
-        proof = {"WWW-Authenticate": challenge(entrance.source.auth)}
-        return self._refuse(refused, proof if refused.code == "unauthorized" else None)
+        return self._refuse(refused)
 
     def take(self, body: bytes | BodyEnd, told: Callable[[], None]) -> Answer | None:
         """What is wrong with the body; None: its events are on their way to the disk."""
@@ -109,7 +117,8 @@ class IngestExchange:
             answer.keep_alive = False
             return answer
         self._size = len(body)
-        taken = self._face.service.accept(entrance, self._request.headers, body)
+        headers, received = self._request.headers, self._received
+        taken = self._face.service.accept(entrance, headers, body, received)
         if isinstance(taken, Commitment):
             self._commitment = taken
             taken.told = told
@@ -122,7 +131,9 @@ class IngestExchange:
         assert entrance is not None and commitment is not None  # noqa: S101, PT018 - it was asked
         return self._answer(entrance, commitment.answer)
 
-    def _answer(self, entrance: Entrance, answered: PutAnswer | Batch | Refused) -> Answer:
+    def _answer(
+        self, entrance: Entrance, answered: PutAnswer | Batch | Greeting | Refused
+    ) -> Answer:
         match answered:
             case Stored():
                 answer = _single(202, _ACCEPTED, answered.event_id, answered.deliveries, b"false}")
@@ -130,14 +141,20 @@ class IngestExchange:
                 answer = _single(200, _DUPLICATE, answered.event_id, answered.deliveries, b"true}")
             case Batch():
                 answer = self._batch(entrance, answered)
+            case Greeting():
+                answer = greeting(answered)
             case Refused():
                 return self._refuse(answered)
+        if isinstance(answered, Stored | Duplicate) and entrance.source.answer != _USUAL:
+            answer = fixed(entrance.source.answer, answer)
         seconds = self._face.clock.monotonic() - self._began
         entrance.metrics.answered(answer.status, seconds, self._size)
         return answer
 
     def _refuse(self, refused: Refused, headers: Mapping[str, str] | None = None) -> Answer:
         face = self._face
+        if refused.code == "unauthorized" and self._entrance is not None:
+            headers = {"WWW-Authenticate": challenge(self._entrance.source.auth)}
         metrics = face.unknown if self._entrance is None else self._entrance.metrics
         face.count(metrics, refused, self._peer())
         metrics.answered(refused.status, face.clock.monotonic() - self._began, self._size)

@@ -54,6 +54,11 @@ class Request:
         return self._message.url.path
 
     @property
+    def query(self) -> str:
+        """The target's query as sent, without its question mark."""
+        return self._message.path.partition("?")[2].partition("#")[0]
+
+    @property
     def headers(self) -> "CIMultiDictProxy[str]":
         """The headers; bytes that are not UTF-8 appear as lone surrogates."""
         return self._message.headers

@@ -1,0 +1,78 @@
+"""Secrets that verify signatures → keys: HMAC keys as bytes, public keys as what checks."""
+
+import base64
+import binascii
+from functools import partial
+from typing import Any
+
+from hookpost.config.schema import Json
+from hookpost.core.scheme import Check, Key
+from hookpost.core.secrets import Secret
+
+
+def key_of(member: Json, secret: Secret) -> Key:
+    """The key in a secret, as a member of `auth` says; ValueError: why it is none.
+
+    The reason never shows the secret.
+    """
+    form = member.get("key", {})
+    text = secret.value.removeprefix(form.get("strip_prefix", "").encode())
+    if not text:
+        raise ValueError("nothing is left of it behind its prefix")
+    if "signature" not in member or member.get("algorithm", "sha256").startswith("sha"):
+        return Key(secret=secret, value=_bytes(text, form.get("encoding", "utf8")))
+    return Key(secret=secret, check=_check(text, member["algorithm"], form.get("encoding", "hex")))
+
+
+def _bytes(text: bytes, encoding: str) -> bytes:
+    if encoding == "utf8":
+        return text
+    try:
+        if encoding == "hex":
+            return bytes.fromhex(text.decode("ascii"))
+        key = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError(f"it is not written in {encoding}, as key.encoding says") from None
+    if base64.b64encode(key) != text:
+        raise ValueError("it is not canonical base64: encode the bytes again")
+    return key
+
+
+def _check(text: bytes, algorithm: str, encoding: str) -> Check:
+    """A public key. cryptography is slow to load, so it is only where there is one."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+    key = _public(text, encoding)
+    match algorithm, key:
+        case "ed25519", ed25519.Ed25519PublicKey():
+            verify = key.verify
+        case "ecdsa-p256", ec.EllipticCurvePublicKey() if key.curve.name == "secp256r1":
+            verify = partial(key.verify, signature_algorithm=ec.ECDSA(hashes.SHA256()))
+        case _:
+            raise ValueError(f"it is no public key of the kind {algorithm}")
+
+    def fits(signed: bytes, signature: bytes) -> bool:
+        try:
+            verify(signature, signed)
+        except InvalidSignature:
+            return False
+        return True
+
+    return fits
+
+
+def _public(text: bytes, encoding: str) -> Any:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ed25519
+
+    try:
+        if encoding != "spki":
+            return ed25519.Ed25519PublicKey.from_public_bytes(_bytes(text, encoding))
+        if text.startswith(b"-----BEGIN"):
+            return serialization.load_pem_public_key(text)
+        return serialization.load_der_public_key(_bytes(text, "base64"))
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise ValueError(f"it is no public key in {encoding}, as key.encoding says") from None

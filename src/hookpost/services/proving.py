@@ -1,0 +1,56 @@
+"""Who speaks, judged with the body; and handshakes, which are answered and never stored."""
+
+from hookpost.core.handshake import Greeting, Handshake, Verify, answer, meant, meant_by_head
+from hookpost.core.proof import prove
+from hookpost.core.received import Received
+from hookpost.core.refusals import Refused
+from hookpost.core.settings import Source
+from hookpost.core.signature import Unproven
+from hookpost.services.commit import RETRY_LATER
+
+_TOLD = {
+    "unauthorized": "send the signature that this source asks for",
+    "no_live_key": "no secret of this source is live",
+}
+
+
+def reads_whole(source: Source) -> bool:
+    """Whether its requests are judged as a whole, not by their headers alone."""
+    return bool(source.auth.proofs or source.handshakes)
+
+
+def methods(source: Source) -> frozenset[str]:
+    """The methods that a source answers."""
+    return frozenset({"POST", *(one.when.method for one in source.handshakes)})
+
+
+def unproved(source: Source, received: Received) -> Handshake | None:
+    """The handshake that this is, where it needs no proof of an event's kind.
+
+    Told by the head alone; what is taken for one is answered as one, whatever its body is.
+    """
+    for handshake in source.handshakes:
+        if handshake.verify is not Verify.AUTH and meant_by_head(handshake, received):
+            return handshake
+    return None
+
+
+def judge(source: Source, received: Received, wall: float) -> Greeting | Refused | None:
+    """What a whole request is answered at once; None: it is proved, and holds an event.
+
+    What its headers prove was judged before.
+    """
+    greeted = unproved(source, received)
+    if greeted is not None:
+        return answer(greeted, received, None, wall)
+    try:
+        key = prove(source.auth.proofs, received, wall)
+    except Unproven as mistake:
+        later = RETRY_LATER if mistake.code == "no_live_key" else None
+        return Refused(mistake.code, _TOLD.get(mistake.code, mistake.why), later)
+    for handshake in source.handshakes:
+        if meant(handshake, received):
+            return answer(handshake, received, key, wall)
+    if received.method != "POST":
+        return Refused("handshake_invalid", "what this source asks of a handshake is missing")
+    return None
