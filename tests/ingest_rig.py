@@ -297,7 +297,7 @@ class WebRig:
 
     rig: Rig
     listener: Listener
-    connect: Callable[[], Awaitable[Client]]
+    connect: Callable[..., Awaitable[Client]]
 
     async def once(self, raw: bytes) -> Reply:
         client = await self.connect()
@@ -333,10 +333,10 @@ async def served(rig: Rig, unix: Path | None = None) -> AsyncIterator[WebRig]:
     )
     await listener.start(sock)
 
-    async def connect() -> Client:
+    async def connect(**tls: Any) -> Client:
         if unix is None:
-            return Client(*await asyncio.open_connection(*address))
-        return Client(*await asyncio.open_unix_connection(unix))
+            return Client(*await asyncio.open_connection(*address, **tls))
+        return Client(*await asyncio.open_unix_connection(unix, **tls))
 
     try:
         yield WebRig(rig, listener, connect)

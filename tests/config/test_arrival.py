@@ -475,6 +475,9 @@ subscriptions: {all: {endpoints: [crm]}}
 """
 
 ELSEWHERE = {
+    "listen.ingest.tls.cert": "tests/config/test_tls.py",
+    "listen.ingest.tls.key": "tests/config/test_tls.py",
+    "listen.ingest.tls.client_ca": "tests/config/test_tls.py",
     "version": "tests/config/mistakes/version-unknown.yaml",
     "include": "tests/config/test_include.py",
     "endpoints.NAME.signing": "tests/config/test_arrival.py",  # the word `none`

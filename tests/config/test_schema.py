@@ -79,6 +79,8 @@ def test_every_optional_property_states_a_default_or_means_absence() -> None:
         "retry_policies.NAME.max_attempts": "no limit",
         "retry_policies.NAME.max_age": "no limit",
         "retry_policies.NAME.schedule": "the backoff",
+        "listen.ingest.tls": "plain HTTP",
+        "listen.ingest.tls.client_ca": "no certificates of clients",
         "sources.NAME.allow_from": "everybody",
         "sources.NAME.max_body": "the listener's",
         "sources.NAME.content_types": "what the format can read",

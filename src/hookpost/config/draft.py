@@ -9,6 +9,7 @@ from hookpost.config.diagnostics import Mark, Path, Report
 from hookpost.config.files import Tree
 from hookpost.config.schema import Json
 from hookpost.core.secrets import Secret
+from hookpost.core.settings import Tls
 
 
 @dataclass(slots=True, kw_only=True)
@@ -16,6 +17,7 @@ class Draft:
     """What the checks read and the build uses.
 
     `data` holds the sound values only; what was reported is left out, a refused list item is None.
+    `material` are the texts of files that belong to the configuration, by the key that names them.
     `secrets` has a name for every configured secret and None where there is no value.
     """
 
@@ -27,6 +29,8 @@ class Draft:
     wall: float
     misspelled: set[tuple[Path, str]] = field(default_factory=set)
     secrets: dict[str, Secret | None] = field(default_factory=dict)
+    material: dict[Path, str] = field(default_factory=dict)
+    tls: Tls | None = None
 
     def names(self, section: str) -> list[str]:
         """The names in a map, the unsound entries too."""

@@ -21,6 +21,7 @@ from hookpost.config import (
     references,
     resolution,
     sources,
+    tls,
 )
 from hookpost.config.diagnostics import Diagnostic, Report, Severity
 from hookpost.config.draft import Draft
@@ -95,8 +96,9 @@ def load(
 ) -> Loaded:
     """Load a file. Never raises for what is in it, or for its absence.
 
-    `secrets="skip"` looks no secret up: their values are empty then, and `hash` covers the file
-    alone. `wall` (UNIX seconds, default: now) is when keys must be live.
+    `secrets="skip"` looks no secret up, nor the key of a certificate: values are empty then, the
+    listener has no TLS, and `hash` covers the file alone. `wall` (UNIX seconds, default: now) is
+    when keys must be live.
     """
     report = Report()
     tree = files.load(path, report)
@@ -105,6 +107,7 @@ def load(
         draft = _checked(tree, report, os.environ if environ is None else environ, wall)
         if secrets == "resolve":
             resolution.resolve_all(draft)
+            tls.check(draft)
         else:
             resolution.unresolved(draft)
         endpoints.check(draft)
@@ -181,11 +184,13 @@ def _hash(draft: Draft) -> str:
 
 
 def _fingerprint(draft: Draft) -> str:
-    """The same for files that say the same with the same secrets; never published."""
+    """The same for files that say the same with the same secrets and material; never published."""
     digest = _digest(draft)
     for name, secret in sorted(draft.secrets.items()):
         value = secret.value if secret is not None else b""
         digest.update(f"\n{name}:{len(value)}:".encode() + value)
+    for path, text in sorted(draft.material.items(), key=lambda item: str(item[0])):
+        digest.update(f"\n{path}:{len(text)}:{text}".encode())
     return digest.hexdigest()
 
 

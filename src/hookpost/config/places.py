@@ -98,6 +98,8 @@ def listen(draft: Draft) -> Listen:
         limits["max_body"] = units.size(ingest["max_body"])
     if "trusted_proxies" in ingest:
         limits["trusted_proxies"] = values.peers(ingest["trusted_proxies"])
+    if draft.tls is not None:
+        limits["tls"] = draft.tls
     addresses = {name: _address(draft, name) for name in _NAMES}
     admin = addresses["admin"]
     assert isinstance(admin, UnixAddress)  # noqa: S101 - the schema takes no other

@@ -74,6 +74,9 @@ def _effective(values: Json, loaded: Loaded, config: Config) -> Json:
     filled["listen"]["ingest"]["address"] = str(config.listen.ingest.address)
     filled["listen"]["ops"]["address"] = str(config.listen.ops.address)
     filled["listen"]["admin"]["address"] = str(config.listen.admin.address)
+    tls = config.listen.ingest.tls
+    for key in filled["listen"]["ingest"].get("tls", {}) if tls is not None else ():
+        filled["listen"]["ingest"]["tls"][key] = str(getattr(tls, key))
     filled["storage"]["sqlite"]["path"] = str(config.storage.path)
     for name, path in loaded.secret_files.items():
         filled["secrets"][name]["file"] = str(path)

@@ -47,6 +47,21 @@ Address = TcpAddress | UnixAddress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """A listener's certificate and its key, and the CA that clients' certificates must be of.
+
+    `context` is what the files came to, an `ssl.SSLContext`; `digest` tells it from that of other
+    contents of the same files.
+    """
+
+    cert: Path
+    key: Path
+    client_ca: Path | None = None
+    digest: str = field(repr=False)
+    context: Any = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IngestListener:
     """Where events come in, and what one request may cost.
 
@@ -61,6 +76,7 @@ class IngestListener:
     max_connections: int = 1024
     max_batch: int = 1000
     trusted_proxies: Peers = field(default_factory=Peers)
+    tls: Tls | None = None  # None: plain HTTP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ class Answer:
         transport = connection.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client has gone")
-        keep = self.keep_alive and request.keep_alive and not connection.host.stopping
+        keep = self.keep_alive and request.keep_alive and not connection.ending
         self.keep_alive = keep = keep and request.body_ended
         if not keep:
             life = b"Connection: close\r\n\r\n"

@@ -131,8 +131,10 @@ class Bounded(web.RequestHandler):
 
     def force_close(self) -> None:
         """Close; what is written already is still sent, to a client that takes it in time."""
+        link = None if self.transport is None else self._link
+        owed = link is not None and link.get_write_buffer_size()  # closed TLS cannot tell
         super().force_close()
-        if self._link is not None and self._link.get_write_buffer_size():
+        if owed:
             self._expect_taking()
 
     # -- limits --------------------------------------------------------------------------------
@@ -215,7 +217,7 @@ class Bounded(web.RequestHandler):
             self.host.failed(error if isinstance(error, BaseException) else None)
 
 
-async def accept(sock: socket.socket, connection: Callable[[], Bounded]) -> asyncio.Server:
+async def accept(sock: socket.socket, connection: Callable[[], asyncio.Protocol]) -> asyncio.Server:
     """Accept connections from a bound stream socket, TCP or UNIX; it belongs to the server now."""
     loop = asyncio.get_running_loop()
     if sock.family == socket.AF_UNIX:

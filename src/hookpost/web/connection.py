@@ -14,6 +14,7 @@ from aiohttp.web_protocol import ERROR
 from hookpost.core.refusals import Refused
 from hookpost.web.answer import Answer
 from hookpost.web.bounded import LINE, LINGER, Bounded
+from hookpost.web.handshake import Handshake
 from hookpost.web.problem import problem
 from hookpost.web.request import BodyEnd, Limits, Request
 
@@ -46,12 +47,31 @@ class Connection(Bounded):
     that says it is stored. There is a task only where a body, or the client, keeps us waiting.
     """
 
-    __slots__ = ("_exchange",)
+    __slots__ = ("_exchange", "_handshake")
     host: "Listener"
 
-    def __init__(self, server: "web.Server", *, host: "Listener", **options: Any) -> None:
+    def __init__(
+        self,
+        server: "web.Server",
+        host: "Listener",
+        handshake: Handshake | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(server, host=host, **options)
         self._exchange: Exchange | None = None
+        self._handshake = handshake  # None: plain HTTP
+
+    @property
+    def ending(self) -> bool:
+        """Whether no request may follow: the listener closes, or has another certificate by now."""
+        shook = self._handshake
+        return self.host.stopping or self.host.outdated(None if shook is None else shook.tls)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the handshake's place."""
+        if self._handshake is not None:
+            self.host.shaken(self._handshake)
+        super().connection_made(transport)
 
     async def start(self) -> None:
         """aiohttp's loop over requests, of which nothing is needed."""

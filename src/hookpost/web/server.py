@@ -19,10 +19,11 @@ from aiohttp import web
 
 from hookpost.clock import Clock
 from hookpost.core.refusals import Refused
-from hookpost.core.settings import IngestListener
+from hookpost.core.settings import IngestListener, Tls
 from hookpost.services.sparse_log import SparseLog
 from hookpost.web.bounded import Bounded, accept
 from hookpost.web.connection import Connection, Exchange
+from hookpost.web.handshake import Handshake
 from hookpost.web.problem import problem
 from hookpost.web.request import Request
 
@@ -48,6 +49,7 @@ class Listener:
         self.limits = limits
         self.count = count
         self.connections: set[Bounded] = set()
+        self.handshakes: set[Handshake] = set()
         self.stopping = False
         self.receive = receive
         self._clock = clock
@@ -63,12 +65,17 @@ class Listener:
         connection = partial(
             Connection,
             self._web,
-            host=self,
+            self,
             loop=asyncio.get_running_loop(),
             read_bufsize=READ_AHEAD,
             auto_decompress=False,
         )
-        self._server = await accept(sock, connection)
+
+        def arrived() -> asyncio.Protocol:
+            tls = self.limits().tls
+            return connection(None) if tls is None else Handshake(self, connection, tls)
+
+        self._server = await accept(sock, arrived)
 
     def stop_accepting(self) -> None:
         """Close the socket; connections that are there go on, and end with their answers."""
@@ -80,6 +87,8 @@ class Listener:
     async def stop(self, grace: float) -> None:
         """Close idle connections, let the others finish in `grace` seconds, cut off the rest."""
         self.stop_accepting()
+        for handshake in list(self.handshakes):
+            handshake.cut()
         for connection in list(self.connections):
             if connection.idle:
                 connection.force_close()
@@ -107,17 +116,44 @@ class Listener:
 
     def admit(self, connection: Bounded, transport: asyncio.Transport) -> bool:
         """See Host.admit. Refused are those beyond `max_connections`, and all at the end."""
-        if self.stopping:
-            refused = Refused("draining", "come back in a moment", 1.0)
-        elif len(self.connections) >= self.limits().max_connections:
-            refused = Refused("too_many_connections", "close idle ones, or come back", 1.0)
-        else:
+        refused = self._crowded()
+        if refused is None:
             self.connections.add(connection)
             return True
         self.count(refused)
         transport.write(self.closing(refused))
         transport.close()
         return False
+
+    def admit_handshake(self, handshake: Handshake) -> bool:
+        """See handshake.Host. Nothing can be said to who is refused: it would not be understood."""
+        refused = self._crowded()
+        if refused is not None:
+            self.count(refused)
+            return False
+        self.handshakes.add(handshake)
+        return True
+
+    def shaken(self, handshake: Handshake) -> None:
+        """See handshake.Host."""
+        self.handshakes.discard(handshake)
+
+    def unshaken(self, peer: str | None, reason: str, error: str) -> None:
+        """See handshake.Host."""
+        fields = {"listener": "ingest", "reason": reason, "error": error, "peer": peer}
+        self._sparse.write(logging.WARNING, "handshake.failed", reason, fields)
+
+    def _crowded(self) -> Refused | None:
+        """Why there is no place for one more."""
+        if self.stopping:
+            return Refused("draining", "come back in a moment", 1.0)
+        if len(self.connections) + len(self.handshakes) >= self.limits().max_connections:
+            return Refused("too_many_connections", "close idle ones, or come back", 1.0)
+        return None
+
+    def outdated(self, tls: Tls | None) -> bool:
+        """Whether a connection that began under `tls` should end with its next answer."""
+        return self.limits().tls != tls
 
     def head_time(self) -> float:
         """See Host.head_time."""
