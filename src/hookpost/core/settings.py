@@ -7,6 +7,7 @@ these classes and in the policies' own; a test keeps the schema's stated default
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hookpost.core.addresses import EgressPolicy
 from hookpost.core.breaker import BreakerPolicy
