@@ -144,6 +144,11 @@ KEYS: dict[str, Case] = {
         lambda c: ingest(c).trusted_proxies,
         Peers((ip_network("10.0.0.7/32"), ip_network("192.0.2.0/24")), unix=True),
     ),
+    "listen.ingest.public_url": (
+        _top('listen: {ingest: {public_url: "https://hooks.example.com:8443/gateway/"}}'),
+        lambda c: ingest(c).public_url,
+        "https://hooks.example.com:8443/gateway",
+    ),
     "listen.ops.address": (
         _top('listen: {ops: {address: "[::1]:81"}}'),
         lambda c: c.listen.ops.address,

@@ -80,6 +80,7 @@ def test_every_optional_property_states_a_default_or_means_absence() -> None:
         "retry_policies.NAME.max_age": "no limit",
         "retry_policies.NAME.schedule": "the backoff",
         "listen.ingest.tls": "plain HTTP",
+        "listen.ingest.public_url": "nobody says",
         "listen.ingest.tls.client_ca": "no certificates of clients",
         "sources.NAME.allow_from": "everybody",
         "sources.NAME.max_body": "the listener's",

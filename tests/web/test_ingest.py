@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from multidict import CIMultiDict
 from tests.ingest_rig import (
     BEARER,
     MemoryOutbox,
@@ -23,6 +24,7 @@ from hookpost.core.errors import StorageFull
 from hookpost.core.forwarding import Peers
 from hookpost.core.model import Format
 from hookpost.core.ratelimit import RateLimit
+from hookpost.core.received import Received
 from hookpost.core.settings import ApiKey, Auth, Basic, Extractor
 
 PAID = b'{"eventType":"invoice.paid","data":{}}'
@@ -316,6 +318,16 @@ async def test_the_type_is_judged_after_the_credentials_and_before_the_body() ->
 
     is_problem(await ask(http(b"", wrong, length=9, auth=False), rig), 401, "unauthorized")
     is_problem(await ask(http(b"", wrong, length=9), rig), 415, "content_type")
+
+
+async def test_a_question_without_a_body_needs_no_type() -> None:
+    rig = a_rig(a_snapshot(a_source(content_types=("application/json",))))
+    entrance, headers = rig.service.entrance("/in/billing"), CIMultiDict([BEARER])
+    assert entrance is not None
+    for method, code in (("GET", None), ("POST", "content_type")):
+        received = Received(method=method, headers=headers, body=b"")
+        refused = rig.service.admit(entrance, headers, None, received)
+        assert (refused and refused.code) == code
 
 
 def chunked(*chunks: bytes, end: bytes = b"0\r\n\r\n") -> bytes:

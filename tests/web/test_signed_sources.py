@@ -45,7 +45,12 @@ def mac(signed: bytes, key: bytes = b"key", algorithm: str = "sha256") -> bytes:
 
 
 def config_of(
-    folder: Path, source: Settings, secrets: dict[str, str], **lives: dict[str, str]
+    folder: Path,
+    source: Settings,
+    secrets: dict[str, str],
+    *,
+    public_url: str | None = None,
+    **lives: dict[str, str],
 ) -> Config | None:
     """A configuration whose source `x` is at /in/x; None where the file is refused.
 
@@ -59,6 +64,8 @@ def config_of(
         "endpoints": {"crm": {"url": "https://crm.example.com/", "signing": "none"}},
         "subscriptions": {"all": {"endpoints": ["crm"]}},
     }
+    if public_url is not None:
+        config["listen"] = {"ingest": {"public_url": public_url}}
     file.write_text(yaml.safe_dump(config, sort_keys=False))
     environ = {name.upper(): value for name, value in secrets.items()}
     return load(file, environ=environ, wall=NOW).config
@@ -74,10 +81,10 @@ def rig_of(config: Config) -> Rig:
 
 @asynccontextmanager
 async def serving(
-    folder: Path, source: Settings, secrets: dict[str, str], **lives: dict[str, str]
+    folder: Path, source: Settings, secrets: dict[str, str], **options: Any
 ) -> AsyncIterator[WebRig]:
     """The same, behind a socket."""
-    config = config_of(folder, source, secrets, **lives)
+    config = config_of(folder, source, secrets, **options)
     assert config is not None
     async with served(rig_of(config)) as web:
         yield web
@@ -351,6 +358,27 @@ async def test_the_address_that_is_signed_is_the_one_that_was_given(tmp_path: Pa
         lied = ("X-Forwarded-Host", "evil.example.com")
         assert (await post(web, BODY, ("X-Sig", signed), lied, query="?t=7")).status == 202
         assert (await post(web, BODY, ("X-Sig", signed), query="?t=8")).status == 401
+
+
+@pytest.mark.parametrize("public", ["https://hooks.example.com/out", "http://gateway:8480/"])
+async def test_the_address_that_is_signed_begins_with_the_public_one(
+    tmp_path: Path, public: str
+) -> None:
+    source: Settings = {
+        "format": "raw",
+        "event_type": {"value": "x"},
+        "auth": {
+            "hmac": {"signature": {"header": "X-Sig"}, "template": "{url}{body}", "secrets": ["a"]}
+        },
+    }
+    assert config_of(tmp_path, source, {"a": "key"}) is None, "nobody says what the address is"
+    signed = mac(f"{public.removesuffix('/')}/in/x".encode() + BODY).hex()
+    async with serving(tmp_path, source, {"a": "key"}, public_url=public) as web:
+        assert (await post(web, BODY, ("X-Sig", signed))).status == 202
+        assert (await post(web, BODY, ("X-Sig", signed), query="?t=8")).status == 401
+    own = {**source, "url": "https://elsewhere.example.com/"}
+    async with serving(tmp_path, own, {"a": "key"}, public_url=public) as web:
+        assert (await post(web, BODY, ("X-Sig", signed))).status == 401
 
 
 async def test_every_item_of_a_body_holds_its_secret(tmp_path: Path) -> None:

@@ -98,6 +98,8 @@ def listen(draft: Draft) -> Listen:
         limits["max_body"] = units.size(ingest["max_body"])
     if "trusted_proxies" in ingest:
         limits["trusted_proxies"] = values.peers(ingest["trusted_proxies"])
+    if "public_url" in ingest:
+        limits["public_url"] = values.base_url(ingest["public_url"])
     if draft.tls is not None:
         limits["tls"] = draft.tls
     addresses = {name: _address(draft, name) for name in _NAMES}

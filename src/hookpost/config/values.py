@@ -160,6 +160,16 @@ def url(text: str) -> str:
     return text
 
 
+def base_url(text: str) -> str:
+    """An http(s) URL that a path can follow: without a query and a slash at its end."""
+    mistake = url_mistake(text)
+    if mistake is not None:
+        raise ValueError(f"this URL is refused: {mistake}")
+    if "?" in text:
+        raise ValueError("the paths of sources follow this URL; leave its query out")
+    return text.removesuffix("/")
+
+
 def status(value: str | int) -> frozenset[int]:
     """A status (`204`) or a class of them (`2xx`), as the set of statuses meant."""
     text = str(value).lower()
@@ -288,6 +298,7 @@ def credential(text: str) -> str:
 READERS: Mapping[str, Callable[[str], object]] = {
     "address": address,
     "allowance": allowance,
+    "base-url": base_url,
     "answer-template": answer_template,
     "called-url": called_url,
     "credential": credential,

@@ -66,7 +66,8 @@ class Tls:
 class IngestListener:
     """Where events come in, and what one request may cost.
 
-    Of `trusted_proxies` is believed whom they say they speak for.
+    Of `trusted_proxies` is believed whom they say they speak for. `public_url` is what the
+    addresses that publishers were given begin with: the path of a source follows.
     """
 
     address: Address = TcpAddress("127.0.0.1", 8480)
@@ -78,6 +79,7 @@ class IngestListener:
     max_batch: int = 1000
     trusted_proxies: Peers = field(default_factory=Peers)
     tls: Tls | None = None  # None: plain HTTP
+    public_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

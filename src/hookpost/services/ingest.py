@@ -140,7 +140,9 @@ class IngestService:
             case Verdict.NO_KEY:
                 return Refused("no_live_key", "no secret of this source is live", RETRY_LATER)
             case Verdict.PASSED:
-                return self._unfit() or _untaken(source.content_types, headers)
+                greeting = received is not None and received.method != "POST"
+                kinds = None if greeting else source.content_types
+                return self._unfit() or _untaken(kinds, headers)
 
     def client(self, headers: Headers, peer: str | None) -> Client:
         """Who sends, for the log: by the proxies that are trusted now."""
@@ -192,7 +194,7 @@ class IngestService:
                 snapshot=snapshot,
                 source=source,
                 metrics=self._metrics.source(source.name),
-                url=source.url or "",
+                url=_url(source, snapshot.config.listen.ingest.public_url),
                 whole=proving.reads_whole(source),
                 methods=proving.methods(source),
             )
@@ -262,6 +264,13 @@ def _untaken(kinds: tuple[str, ...] | None, headers: Headers) -> Refused | None:
     if kinds is None or takes(kinds, headers.getall("Content-Type", ())):
         return None
     return Refused("content_type", f"this source takes {', '.join(kinds)}")
+
+
+def _url(source: Source, public: str | None) -> str:
+    """The address that its publisher was given; "" where nobody said."""
+    if source.url is not None:
+        return source.url
+    return "" if public is None else f"{public}{source.path}"
 
 
 def _merged(read: Sequence[Event | Refused], stored: Sequence[PutAnswer]) -> Batch:
