@@ -7,7 +7,7 @@ signature covers bytes.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
@@ -60,10 +60,8 @@ def media(content_type: str) -> Media:
     A charset other than UTF-8 makes it OTHER: JSON between systems is UTF-8 (RFC 8259, 8.1).
     """
     kind, *parameters = (part.strip().lower() for part in content_type.split(";"))
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip() == "charset" and value.strip().strip('"') not in ("utf-8", "utf8"):
-            return Media.OTHER
+    if not _all_utf8(parameters):
+        return Media.OTHER
     if kind == "application/x-ndjson":
         return Media.NDJSON
     if kind == "application/json" or (kind.endswith("+json") and "/" in kind):
@@ -71,17 +69,37 @@ def media(content_type: str) -> Media:
     return Media.OTHER
 
 
+def is_utf8(content_type: str) -> bool:
+    """Whether a Content-Type names no other charset than UTF-8."""
+    return _all_utf8(content_type.lower().split(";")[1:])
+
+
+def _all_utf8(parameters: Iterable[str]) -> bool:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "charset" and value.strip().strip('"') not in ("utf-8", "utf8"):
+            return False
+    return True
+
+
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON; write null or a number")
 
 
+Scan = Callable[[str, int], tuple[Any, int]]
+"""A text and where a value begins → the value, and where it ends."""
+
+
+def scanner(
+    parse_int: Callable[[str], Any], parse_constant: Callable[[str], Any] = _no_constant
+) -> Scan:
+    """A scanner whose integers are what `parse_int` makes of them; other numbers are any int."""
+    decoder = JSONDecoder(parse_int=parse_int, parse_float=len, parse_constant=parse_constant)
+    return cast(Scan, decoder.scan_once)  # type: ignore[attr-defined]
+
+
 # Numbers are only stepped over: `len` is no text, costs least and meets no limit of digits.
-_scan = cast(
-    Callable[[str, int], tuple[Any, int]],
-    JSONDecoder(  # type: ignore[attr-defined]
-        parse_int=len, parse_float=len, parse_constant=_no_constant
-    ).scan_once,
-)
+_scan = scanner(len)
 
 
 def _integer(digits: str) -> int | float:
@@ -109,23 +127,45 @@ _TIME = re.compile(
 
 def parse(body: bytes) -> Envelope | Malformed | Invalid:
     """Read one envelope. Anything that is not JSON comes before anything that is no envelope."""
+    read = members(body)
+    return _judge(*read) if isinstance(read, tuple) else read
+
+
+def members(body: bytes, scan: Scan = _scan) -> tuple[dict[str, Any], bytes] | Malformed | Invalid:
+    """The members of the top object, and `data` as the bytes that came (empty: there is none)."""
     try:
         text = body.decode()
-        return _judge(_walk(text), text, body)
-    except UnicodeDecodeError as mistake:
-        return Malformed(f"the body is not UTF-8 at byte {mistake.start}")
-    except StopIteration as mistake:
-        return Malformed(f"the body is not JSON: no value at character {mistake.value}")
-    except RecursionError:
+        walked = _walk(text, scan)
+    except UNREADABLE as mistake:
+        return unreadable(mistake)
+    if too_deep(body):
         return Malformed(_TOO_DEEP)
-    except ValueError as mistake:
-        return Malformed(f"the body is not JSON: {mistake}")
+    if isinstance(walked, Invalid):
+        return walked
+    found, start, end = walked
+    return found, body[start:end] if len(text) == len(body) else text[start:end].encode()
+
+
+UNREADABLE = (ValueError, StopIteration, RecursionError)
+"""What decoding and scanning raise."""
+
+
+def unreadable(mistake: Exception) -> Malformed:
+    """Why a body is not JSON, from what was raised."""
+    match mistake:
+        case UnicodeDecodeError():
+            return Malformed(f"the body is not UTF-8 at byte {mistake.start}")
+        case StopIteration():
+            return Malformed(f"the body is not JSON: no value at character {mistake.value}")
+        case RecursionError():
+            return Malformed(_TOO_DEEP)
+    return Malformed(f"the body is not JSON: {mistake}")
 
 
 _TOO_DEEP = f"the body is nested deeper than {MAX_DEPTH}"
 
 
-def _walk(text: str) -> tuple[dict[str, Any], int, int] | Invalid:
+def _walk(text: str, scan: Scan) -> tuple[dict[str, Any], int, int] | Invalid:
     """The members of the top object, and from where to where `data` goes.
 
     Invalid: other JSON than an object.
@@ -133,23 +173,23 @@ def _walk(text: str) -> tuple[dict[str, Any], int, int] | Invalid:
     found = _FIRST.match(text)
     if found is None:
         strict_text(text)
-        return Invalid("", "the body is not an object; send an envelope")
-    members: dict[str, Any] = {}
+        return Invalid("", "the body is JSON, but no object; send one object")
+    read: dict[str, Any] = {}
     first, last = 0, 0
     while found.lastindex != 2:
         at = found.end()
         name, start = (found[1], at) if found.lastindex else _name(text, at)
-        if name in members:
+        if name in read:
             raise ValueError(f"the member {name[:_SHOWN]!a} occurs twice")
-        members[name], end = _scan(text, start)
+        read[name], end = scan(text, start)
         if name == "data":
             first, last = start, end
         found = _NEXT.match(text, end)
         if found is None:
             raise ValueError(f"',' or '}}' expected at character {end}")
     if found.end() != len(text):
-        raise ValueError(f"more text after the envelope, at character {found.end()}")
-    return members, first, last
+        raise ValueError(f"more text after the object, at character {found.end()}")
+    return read, first, last
 
 
 def _name(text: str, at: int) -> tuple[str, int]:
@@ -163,14 +203,7 @@ def _name(text: str, at: int) -> tuple[str, int]:
     return name, colon.end()
 
 
-def _judge(
-    walked: tuple[dict[str, Any], int, int] | Invalid, text: str, body: bytes
-) -> Envelope | Malformed | Invalid:
-    if too_deep(body):
-        return Malformed(_TOO_DEEP)
-    if isinstance(walked, Invalid):
-        return walked
-    found, start, end = walked
+def _judge(found: dict[str, Any], data: bytes) -> Envelope | Invalid:
     if not found.keys() <= _MEMBERS:
         unknown = next(name for name in found if name not in _MEMBERS)
         return Invalid(
@@ -192,7 +225,6 @@ def _judge(
         occurred_at = found["occurredAt"]
         if not isinstance(occurred_at, str) or not is_time(occurred_at):
             return Invalid("occurredAt", _TIME_WANTED)
-    data = body[start:end] if len(text) == len(body) else text[start:end].encode()
     return Envelope(event_type, data, event_id, occurred_at)
 
 
