@@ -30,7 +30,6 @@ def test_a_head_is_written_in_full() -> None:
         "Host: crm.example",
         "Accept: */*",
         "Accept-Encoding: identity",
-        "Content-Type: application/octet-stream",
         "webhook-id: evt_1",
         "X-Rate: 100%",
         "Content-Length: 16",

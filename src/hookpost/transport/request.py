@@ -13,7 +13,6 @@ _DEFAULTS = (
     ("User-Agent", f"hookpost/{__version__}"),
     ("Accept", "*/*"),
     ("Accept-Encoding", "identity"),
-    ("Content-Type", "application/octet-stream"),
 )
 _FRAMING = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "expect", "te", "upgrade"}
