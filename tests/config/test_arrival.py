@@ -365,6 +365,11 @@ KEYS: dict[str, Case] = {
         lambda c: billing(c).format,
         Format.RAW,
     ),
+    "sources.NAME.webhook_origins": (
+        _source('format: cloudevents, webhook_origins: [Emitter.Example.com, "*"]'),
+        lambda c: (billing(c).format, billing(c).webhook_origins),
+        (Format.CLOUDEVENTS, ("emitter.example.com", "*")),
+    ),
     "sources.NAME.event_type.header": (
         _source(RAW + "{header: X-Type}"),
         lambda c: billing(c).event_type.header,

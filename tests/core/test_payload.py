@@ -257,3 +257,87 @@ def test_a_header_that_cannot_be_added_is_explained(name: str, value: str) -> No
 def test_an_ordinary_header_can_be_added() -> None:
     assert header_mistake("X-Env", "prod\tä") is None
     assert not reserved("X-Env")
+
+
+# -- CloudEvents -------------------------------------------------------------------------------
+
+CLOUD: dict[str, Any] = {
+    "format": Format.CLOUDEVENTS,
+    "content_type": "application/json; charset=utf-8",
+    "body": b'{"a": 1.00}',
+    "headers": (
+        ("ce-specversion", "1.0"),
+        ("ce-id", "1%202"),
+        ("ce-source", "/here"),
+        ("ce-type", "invoice.paid"),
+        ("X-Kind", "k"),
+    ),
+}
+BOTH = [Payload.CLOUDEVENTS, Payload.CLOUDEVENTS_STRUCTURED]
+
+
+def test_a_cloudevent_is_sent_in_binary_mode_as_it_came() -> None:
+    for mode in (Payload.AUTO, Payload.CLOUDEVENTS):
+        rendered = render(an_event(**CLOUD), mode)
+        assert (rendered.body, rendered.content_type) == (CLOUD["body"], CLOUD["content_type"])
+        assert rendered.headers == CLOUD["headers"]
+
+
+def test_a_cloudevent_is_written_as_one_document_around_its_bytes() -> None:
+    rendered = render(an_event(**CLOUD), Payload.CLOUDEVENTS_STRUCTURED)
+    assert rendered.content_type == "application/cloudevents+json"
+    assert rendered.headers == (("X-Kind", "k"),)
+    assert rendered.body == (
+        b'{"specversion":"1.0","id":"1 2","source":"/here","type":"invoice.paid",'
+        b'"datacontenttype":"application/json; charset=utf-8","data":{"a": 1.00}}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "ending"),
+    [
+        ("text/plain", b"hi", b',"datacontenttype":"text/plain","data_base64":"aGk="}'),
+        ("application/json", b"{", b',"datacontenttype":"application/json","data_base64":"ew=="}'),
+        ("a/b+json", b"[1]", b',"datacontenttype":"a/b+json","data":[1]}'),
+        ("application/json", b"", b',"datacontenttype":"application/json"}'),
+        (None, b"{}", b',"data_base64":"e30="}'),
+        (None, b"", b'"type":"invoice.paid"}'),
+    ],
+)
+def test_what_is_not_json_goes_into_a_document_as_base64(
+    kind: str | None, body: bytes, ending: bytes
+) -> None:
+    event = an_event(**{**CLOUD, "content_type": kind, "body": body})
+    assert render(event, Payload.CLOUDEVENTS_STRUCTURED).body.endswith(ending)
+
+
+def test_other_payloads_of_a_cloudevent_are_not_cloudevents() -> None:
+    event = an_event(**CLOUD)
+    raw, envelope = render(event, Payload.RAW), render(event, Payload.ENVELOPE)
+    assert (raw.body, raw.content_type) == (CLOUD["body"], CLOUD["content_type"])
+    assert envelope.body.endswith(b'"data":{"a": 1.00}}')
+    assert raw.headers == envelope.headers == (("X-Kind", "k"),)
+    assert render(an_event(**{**CLOUD, "content_type": None}), Payload.RAW).content_type
+
+
+@pytest.mark.parametrize("mode", BOTH)
+@pytest.mark.parametrize("kind", ["application/cloudevents+json", "Application/CloudEvents"])
+def test_data_that_is_a_cloudevent_is_sent_in_a_document(mode: Payload, kind: str) -> None:
+    for fields in (CLOUD, RAW):
+        rendered = render(an_event(**{**fields, "content_type": kind, "body": b"{}"}), mode)
+        assert rendered.content_type == "application/cloudevents+json"
+        assert b'"datacontenttype":"%b"' % kind.encode() in rendered.body
+
+
+@pytest.mark.parametrize("mode", BOTH)
+def test_forwarded_attributes_do_not_meet_those_that_are_made_here(mode: Payload) -> None:
+    fields = {**RAW, "body": b"x", "headers": (("Ce-Id", "theirs"), ("X-Kind", "k"))}
+    headers = headers_of(an_endpoint(payload=mode), **fields)
+    assert headers["x-kind"] == "k"
+    assert headers.get("ce-id", "evt_1") == "evt_1"
+
+
+@pytest.mark.parametrize("kind", ["nonsense", "a/b\u00e4", ""])
+def test_a_content_type_that_is_none_is_bytes_in_a_cloudevent(kind: str) -> None:
+    event = an_event(**{**RAW, "content_type": kind, "body": b"x"})
+    assert render(event, Payload.CLOUDEVENTS).content_type == "application/octet-stream"

@@ -10,6 +10,7 @@ from hookpost.config.diagnostics import Path, quoted
 from hookpost.config.draft import Draft
 from hookpost.config.schema import Json
 from hookpost.core.addresses import EgressPolicy, judge, literal
+from hookpost.core.attributes import PREFIX
 from hookpost.core.breaker import BreakerPolicy
 from hookpost.core.model import OnRemove, Payload
 from hookpost.core.ratelimit import RateLimit
@@ -26,6 +27,7 @@ def check(draft: Draft) -> None:
     for name, data in draft.entries("endpoints"):
         _check_url(draft, name, data)
         _check_headers(draft, ("endpoints", name, "headers"), data)
+        _check_cloudevents(draft, name)
         _check_reject(draft, name)
     _check_headers(draft, ("endpoint_defaults", "headers"), draft.part("endpoint_defaults"))
 
@@ -109,6 +111,18 @@ def _perhaps_public(host: str) -> bool:
     if "." not in plain:
         return False
     return not any(plain == end or plain.endswith("." + end) for end in _HOME_NAMES)
+
+
+def _check_cloudevents(draft: Draft, name: str) -> None:
+    """A header that says how the body is read, or is an attribute, is not another's to write."""
+    data = draft.endpoint(name)
+    if not str(data.get("payload", "")).startswith("cloudevents"):
+        return
+    home = draft.home(name, "headers")
+    for header in data.get("headers", {}):
+        if header.lower() == "content-type" or header.lower().startswith(PREFIX):
+            message = f"payload: {data['payload']} writes {header} itself; leave it out"
+            draft.error((*home, header), "contradiction", message)
 
 
 def _check_headers(draft: Draft, path: Path, data: Json) -> None:

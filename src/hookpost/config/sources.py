@@ -9,6 +9,7 @@ from hookpost.config.draft import Draft
 from hookpost.config.expressions import ExpressionMistake, compile_expression
 from hookpost.config.schema import Json, schema, walk
 from hookpost.core import media_types, payload, units
+from hookpost.core.attributes import PREFIX
 from hookpost.core.envelope import Media, media
 from hookpost.core.model import Format
 from hookpost.core.ratelimit import RateLimit
@@ -44,6 +45,7 @@ def check(draft: Draft) -> None:
         _check_answer(draft, name, data)
         proofs.check(draft, name, data)
         greetings.check(draft, name, data)
+        _check_cloudevents(draft, name, data)
 
 
 def _check_raw(draft: Draft, name: str, data: Json) -> None:
@@ -61,8 +63,23 @@ def _check_raw(draft: Draft, name: str, data: Json) -> None:
         return
     for key in ("event_type", "event_id"):
         if key in data:
-            message = f"an envelope carries its own {key.removeprefix('event_')}; say format: raw"
+            event = "a CloudEvent" if data.get("format") == "cloudevents" else "an envelope"
+            message = f"{event} carries its own {key.removeprefix('event_')}; say format: raw"
             draft.error((*path, key), "misplaced-key", f"{message}, or drop the key")
+
+
+def _check_cloudevents(draft: Draft, name: str, data: Json) -> None:
+    path: Path = ("sources", name)
+    if data.get("format") == Format.CLOUDEVENTS:
+        for index, header in enumerate(data.get("forward_headers", [])):
+            if header is not None and header.lower().startswith(PREFIX):
+                message = f"{header} is an attribute, which is kept anyway; leave it out"
+                draft.error((*path, "forward_headers", index), "bad-header", message)
+    elif "webhook_origins" in data and not (
+        draft.written((*path, "format")) and "format" not in data
+    ):
+        message = "the handshake by OPTIONS is CloudEvents'; say format: cloudevents, or drop it"
+        draft.error((*path, "webhook_origins"), "misplaced-key", message)
 
 
 def _check_auth(draft: Draft, name: str, data: Json) -> None:
@@ -173,6 +190,8 @@ def _source(draft: Draft, name: str, data: Json, limits: Mapping[str, RateLimit 
         optional["format"] = Format(data["format"])
     if "allow_from" in data:
         optional["allow_from"] = values.peers(data["allow_from"])
+    if "webhook_origins" in data:
+        optional["webhook_origins"] = tuple(map(values.origin, data["webhook_origins"]))
     return Source(
         name=name,
         path=data["path"],

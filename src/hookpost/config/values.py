@@ -17,6 +17,7 @@ from hookpost.core import template as templates
 from hookpost.core.addresses import Allowance, url_mistake
 from hookpost.core.forwarding import Peers
 from hookpost.core.settings import Address, TcpAddress, UnixAddress
+from hookpost.core.webhook_origin import is_origin
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 LONGEST_SOCKET = 107
@@ -195,6 +196,15 @@ def instant(text: str) -> float:
         raise ValueError("there is no such day or time in the calendar") from None
 
 
+def origin(text: str) -> str:
+    """The DNS name of a sender, in lower case, or `*`."""
+    if text != "*" and not is_origin(text):
+        raise ValueError(
+            'write the DNS name that the sender gives, as in eventemitter.example.com, or "*"'
+        )
+    return text.lower()
+
+
 def route(text: str) -> str:
     """The path of a source: `/in/billing`."""
     if len(text) > 256 or _ROUTE.fullmatch(text) is None:
@@ -312,6 +322,7 @@ READERS: Mapping[str, Callable[[str], object]] = {
     "name": name,
     "network": network,
     "path": path,
+    "origin": origin,
     "pattern": pattern,
     "rate": units.rate,
     "route": route,

@@ -38,18 +38,18 @@ def envelope_event(
         return Refused("malformed", read.detail)
     if isinstance(read, Invalid):
         return Refused(_BLAME.get(read.member, "envelope_invalid"), read.detail)
-    wrong = _type_mistake(read.event_type)
+    wrong = type_mistake(read.event_type)
     if wrong is not None:
         return wrong
     found = _id_header(headers) if read.event_id is None else _judged_id(read.event_id)
     if isinstance(found, Refused):
         return found
-    forwarded = _forwarded(source, headers)
+    forwarded = forwarded_headers(source, headers)
     if isinstance(forwarded, Refused):
         return forwarded
     key = found if source.dedup_window is not None else None
     if source.dedup_key:
-        key = dedup_key(source, found, _document(headers, body, received, source.name))
+        key = dedup_key(source, found, document_of(headers, body, received, source.name))
     return Event(
         id=ids.make(now) if found is None else found,
         source=source.name,
@@ -78,14 +78,14 @@ def raw_event(
     """Read a body of any kind: its type, and its id if any, are where the source says."""
     document: Mapping[str, Any] = {}
     if source.dedup_key or _expressed(source.event_type) or _expressed(source.event_id):
-        document = _document(headers, body, received, source.name)
+        document = document_of(headers, body, received, source.name)
     event_type = _raw_type(source.event_type, headers, document)
     if isinstance(event_type, Refused):
         return event_type
     found = _raw_id(source, headers, document)
     if isinstance(found, Refused):
         return found
-    forwarded = _forwarded(source, headers)
+    forwarded = forwarded_headers(source, headers)
     if isinstance(forwarded, Refused):
         return forwarded
     content_type = headers.get("Content-Type")
@@ -124,7 +124,8 @@ def has_id_header(headers: RequestHeaders) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _type_mistake(event_type: str) -> Refused | None:
+def type_mistake(event_type: str) -> Refused | None:
+    """Why no publisher may send an event of this type; None: it may."""
     wrong = check_type(event_type)
     if wrong is not None:
         return Refused("type_invalid", wrong)
@@ -148,7 +149,7 @@ def _id_header(headers: RequestHeaders) -> str | Refused | None:
     return None
 
 
-def _forwarded(source: Source, headers: RequestHeaders) -> Headers | Refused:
+def forwarded_headers(source: Source, headers: RequestHeaders) -> Headers | Refused:
     """The headers to pass on, names as configured; a valid traceparent always is (W3C)."""
     found: list[tuple[str, str]] = []
     for name in source.forward_headers:
@@ -184,7 +185,7 @@ def _expressed(extractor: Extractor | None) -> bool:
     return extractor is not None and extractor.expression is not None
 
 
-def _document(
+def document_of(
     headers: RequestHeaders, body: bytes, received: Received | None, source: str
 ) -> Mapping[str, Any]:
     """What expressions see: source, headers (lower case, joined) and body (null if not JSON)."""
@@ -209,7 +210,7 @@ def _raw_type(
         return Refused("type_missing", f"no event type in {_where(extractor)}{hint}")
     if not isinstance(found, str):
         return Refused("type_invalid", f"the event type in {_where(extractor)} is no text")
-    return _type_mistake(found) or found
+    return type_mistake(found) or found
 
 
 def _raw_id(

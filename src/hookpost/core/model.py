@@ -91,6 +91,7 @@ class Format(StrEnum):
 
     ENVELOPE = "envelope"
     RAW = "raw"
+    CLOUDEVENTS = "cloudevents"
 
 
 class Payload(StrEnum):
@@ -99,6 +100,8 @@ class Payload(StrEnum):
     AUTO = "auto"
     ENVELOPE = "envelope"
     RAW = "raw"
+    CLOUDEVENTS = "cloudevents"
+    CLOUDEVENTS_STRUCTURED = "cloudevents-structured"
 
 
 class OnRemove(StrEnum):
@@ -137,9 +140,11 @@ class Event:
 
     `occurred_at` is RFC 3339 text as the publisher gave it (or the time of acceptance);
     `accepted_at` is UNIX seconds. `body` is the `data` value of an envelope, or the whole body
-    of a raw source, byte for byte. `headers` are the forwarded ones (`traceparent` included),
-    names as configured. `dedup_key` is None where the event has no identity to compare;
-    otherwise it is compared inside its source for `dedup_window` seconds.
+    of a raw source, or the data of a CloudEvent, byte for byte; `content_type` is that of `body`.
+    `headers` are the forwarded ones (`traceparent` included), names as configured; a CloudEvent's
+    attributes are among them, as the `ce-` headers of its binary mode. `dedup_key` is None where
+    the event has no identity to compare; otherwise it is compared inside its source for
+    `dedup_window` seconds.
     """
 
     id: str

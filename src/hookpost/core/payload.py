@@ -7,11 +7,22 @@ sends the same bytes. `data` is never parsed and written again: it is the publis
 import base64
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quoted
 
+from hookpost.core.attributes import (
+    CONTENT_TYPE,
+    PREFIX,
+    SPECVERSION,
+    STRUCTURED,
+    is_cloudevents_type,
+    is_json_type,
+    is_media_type,
+)
+from hookpost.core.attributes import decoded as attribute
+from hookpost.core.attributes import encoded as attribute_header
 from hookpost.core.model import Delivery, Event, Format, Headers, Payload
 from hookpost.core.settings import Endpoint
 from hookpost.core.signing import sign, signing_keys
@@ -36,9 +47,9 @@ _NESTING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|([\[{])|([\]}])', re.DOTALL)
 
 @dataclass(slots=True)
 class Rendered:
-    """The body to send, its content type and the event's forwarded headers."""
+    """The body to send, its content type (None: nobody said) and the event's forwarded headers."""
 
-    content_type: str
+    content_type: str | None
     body: bytes
     headers: Headers
 
@@ -57,20 +68,74 @@ class Request:
 def render(event: Event, mode: Payload) -> Rendered:
     """The body of an event in a payload mode.
 
-    `auto`: the envelope for envelope sources, the bytes as received for raw ones. `envelope` puts a
-    raw body into `data` where it is JSON (RFC 8259, UTF-8, at most 64 levels), else into
-    `dataBase64`. `raw` is the event's own bytes, an envelope's `data` alone.
+    `auto`: the envelope for envelope sources, the bytes as received for raw ones, binary mode for
+    CloudEvents. `envelope` puts any other body into `data` where it is JSON (RFC 8259, UTF-8, at
+    most 64 levels), else into `dataBase64`. `raw` is the event's own bytes, the `data` alone. In
+    these two a CloudEvent's attributes are not sent: with them the request would be a CloudEvent
+    in binary mode, with other data.
     """
-    if event.format is Format.ENVELOPE:
-        if mode is Payload.RAW:
-            return Rendered(JSON, event.body, event.headers)
-        return Rendered(JSON, _envelope(event, b',"data":', event.body, b"}"), event.headers)
-    if mode is not Payload.ENVELOPE:
-        return Rendered(event.content_type or BYTES, event.body, event.headers)
-    if is_json(event.body):
-        return Rendered(JSON, _envelope(event, b',"data":', event.body, b"}"), event.headers)
+    if mode is Payload.AUTO:
+        mode = _OWN[event.format]
+    if mode in (Payload.CLOUDEVENTS, Payload.CLOUDEVENTS_STRUCTURED):
+        return _cloudevent(event, structured=mode is Payload.CLOUDEVENTS_STRUCTURED)
+    headers = event.headers
+    if event.format is Format.CLOUDEVENTS:
+        headers = tuple([pair for pair in headers if not pair[0].startswith(PREFIX)])
+    if mode is Payload.RAW:
+        return Rendered(event.content_type or BYTES, event.body, headers)
+    if event.format is Format.ENVELOPE or is_json(event.body):
+        return Rendered(JSON, _envelope(event, b',"data":', event.body, b"}"), headers)
     text = base64.b64encode(event.body)
-    return Rendered(JSON, _envelope(event, b',"dataBase64":"', text, b'"}'), event.headers)
+    return Rendered(JSON, _envelope(event, b',"dataBase64":"', text, b'"}'), headers)
+
+
+_OWN = {
+    Format.ENVELOPE: Payload.ENVELOPE,
+    Format.RAW: Payload.RAW,
+    Format.CLOUDEVENTS: Payload.CLOUDEVENTS,
+}
+"""What `auto` stands for."""
+
+
+def _cloudevent(event: Event, *, structured: bool) -> Rendered:
+    """The event as a CloudEvent 1.0; one that came as one keeps its attributes.
+
+    Data that is a CloudEvent itself goes out structured: its content type would say in binary mode
+    that the body is the event.
+    """
+    kind, attributes, forwarded = event.content_type, _attributes(event), event.headers
+    if event.format is not Format.CLOUDEVENTS and (kind is None or not is_media_type(kind)):
+        kind = BYTES
+    forwarded = tuple([pair for pair in forwarded if not pair[0].lower().startswith(PREFIX)])
+    if structured or (kind is not None and is_cloudevents_type(kind)):
+        return Rendered(STRUCTURED, _structured(attributes, kind, event.body), forwarded)
+    made = [(f"{PREFIX}{name}", attribute_header(text)) for name, text in attributes.items()]
+    return Rendered(kind, event.body, (*made, *forwarded))
+
+
+def _attributes(event: Event) -> Mapping[str, str]:
+    """All but datacontenttype. The source of other events is `/sources/` and its source's name."""
+    if event.format is Format.CLOUDEVENTS:
+        came = [pair for pair in event.headers if pair[0].startswith(PREFIX)]
+        return {name[len(PREFIX) :]: attribute(text) or "" for name, text in came}
+    return {
+        "specversion": SPECVERSION,
+        "id": event.id,
+        "source": f"/sources/{event.source}",
+        "type": event.type,
+        "time": event.occurred_at,
+    }
+
+
+def _structured(attributes: Mapping[str, str], kind: str | None, body: bytes) -> bytes:
+    """The JSON document: JSON goes in as its bytes, other data as base64, no data not at all."""
+    named = dict(attributes) if kind is None else {**attributes, CONTENT_TYPE: kind}
+    parts = [f'"{name}":{quoted(text)}'.encode() for name, text in named.items()]
+    if body and kind is not None and is_json_type(kind) and is_json(body):
+        parts.append(b'"data":' + body)
+    elif body:
+        parts.append(b'"data_base64":"' + base64.b64encode(body) + b'"')
+    return b"{" + b",".join(parts) + b"}"
 
 
 def _envelope(event: Event, key: bytes, data: bytes, end: bytes) -> bytes:
@@ -176,8 +241,11 @@ class Letterhead:
         event = delivery.event
         rendered = render(event, self._payload)
         timestamp = int(wall)
+        kind = self._content_type
+        if kind is None and rendered.content_type is not None:
+            kind = ("Content-Type", rendered.content_type)
         headers = [
-            self._content_type or ("Content-Type", rendered.content_type),
+            *((kind,) if kind else ()),
             *self._constant,
             ("webhook-id", event.id),
             ("webhook-timestamp", f"{timestamp}"),
@@ -208,17 +276,5 @@ def _forwardable(name: str, taken: frozenset[str]) -> bool:
 
 @lru_cache(maxsize=1024)
 def encoded(text: str) -> str:
-    """An event type as a header value: space, `"`, `%` and all but printable ASCII percent-encoded.
-
-    As UTF-8, by the rule of the CloudEvents HTTP binding 1.0, section 3.1.3.2.
-    """
-    plain = [chr(byte) if _plain(byte) else f"%{byte:02X}" for byte in _utf8(text)]
-    return "".join(plain)
-
-
-def _utf8(text: str) -> bytes:
-    return text.encode("utf-8", "backslashreplace")
-
-
-def _plain(byte: int) -> bool:
-    return 0x21 <= byte <= 0x7E and byte not in (0x22, 0x25)
+    """An event type as a header value, like an attribute of a CloudEvent."""
+    return attribute_header(text)

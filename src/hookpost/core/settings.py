@@ -181,6 +181,7 @@ class Source:
     `max_body` None is the listener's; `content_types` None takes what the format can read.
     `url` is the address that the publisher was given, where it is not `public_url` and the path.
     `dedup_key` are the expressions whose values tell events apart, where the id does not.
+    `webhook_origins` are in lower case, or `*`; none: no handshake is answered.
     """
 
     name: str
@@ -199,6 +200,7 @@ class Source:
     url: str | None = None
     answer: SuccessAnswer = field(default_factory=SuccessAnswer)
     handshakes: tuple[Handshake, ...] = ()
+    webhook_origins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

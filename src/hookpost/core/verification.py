@@ -8,6 +8,7 @@ encoding and a missing header are one verdict.
 import base64
 import binascii
 import hmac
+from collections.abc import Sequence
 from enum import Enum, auto
 
 from hookpost.core.received import Headers as Headers
@@ -23,13 +24,16 @@ class Verdict(Enum):
     NO_KEY = auto()
 
 
-def verify(auth: Auth, headers: Headers, at: float) -> Verdict:
-    """Judge a request's credentials at wall-clock time `at`. Every member that is set must pass."""
+def verify(auth: Auth, headers: Headers, at: float, tokens: Sequence[str] = ()) -> Verdict:
+    """Judge a request's credentials at wall-clock time `at`. Every member that is set must pass.
+
+    `tokens` are bearer tokens from elsewhere than the headers: one, and then no Authorization.
+    """
     if auth.basic is None and auth.api_key is None:  # the usual case, without the list
-        return Verdict.PASSED if auth.bearer is None else _bearer(auth.bearer, headers, at)
+        return Verdict.PASSED if auth.bearer is None else _bearer(auth.bearer, headers, at, tokens)
     verdicts: list[Verdict] = []
     if auth.bearer is not None:
-        verdicts.append(_bearer(auth.bearer, headers, at))
+        verdicts.append(_bearer(auth.bearer, headers, at, tokens))
     if auth.basic is not None:
         verdicts.append(_basic(auth.basic, headers, at))
     if auth.api_key is not None:
@@ -53,9 +57,15 @@ def challenge(auth: Auth) -> str:
     return ", ".join(asked)
 
 
-def _bearer(secrets: tuple[Secret, ...], headers: Headers, at: float) -> Verdict:
-    """RFC 6750, 2.1; the scheme's name is case-insensitive (RFC 9110, 11.1)."""
-    return _compare(_authorization(headers, b"bearer"), secrets, at)
+def _bearer(
+    secrets: tuple[Secret, ...], headers: Headers, at: float, tokens: Sequence[str]
+) -> Verdict:
+    """RFC 6750, 2.1 and 2.3; the scheme's name is case-insensitive (RFC 9110, 11.1)."""
+    if not tokens:
+        return _compare(_authorization(headers, b"bearer"), secrets, at)
+    alone = len(tokens) == 1 and not headers.getall("Authorization", ())
+    given = tokens[0].encode("utf-8", "surrogateescape") if alone else None
+    return _compare(given, secrets, at)
 
 
 def _basic(basic: Basic, headers: Headers, at: float) -> Verdict:

@@ -10,18 +10,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from hookpost.clock import Clock
-from hookpost.core.envelope import Media, lines, media
-from hookpost.core.extract import envelope_event, has_id_header, raw_event
+from hookpost.core.envelope import Malformed
+from hookpost.core.extract import has_id_header
 from hookpost.core.forwarding import Client, Peers, client
 from hookpost.core.handshake import Greeting
 from hookpost.core.identity import EventIds
 from hookpost.core.media_types import takes
-from hookpost.core.model import Event, Format, PutAnswer
+from hookpost.core.model import Event, PutAnswer
 from hookpost.core.ratelimit import Bucket, RateLimit, full, resized, take
+from hookpost.core.reading import Reading, reading
 from hookpost.core.received import Received
 from hookpost.core.refusals import Refused
 from hookpost.core.settings import Source
 from hookpost.core.verification import Headers, Verdict, verify
+from hookpost.core.webhook_origin import Grant, grant
 from hookpost.metrics import Metrics, SourceMetrics
 from hookpost.services import proving
 from hookpost.services.commit import (
@@ -47,7 +49,7 @@ Line = PutAnswer | Refused
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What became of each line, in order. At least one line was read."""
+    """What became of each line or entry, in order."""
 
     results: tuple[Line, ...]
 
@@ -79,6 +81,11 @@ class Entrance:
         """Bytes of a body: the source's limit, else the listener's."""
         own = self.source.max_body
         return self.snapshot.config.listen.ingest.max_body if own is None else own
+
+    @property
+    def max_batch(self) -> int:
+        """Events in a batch."""
+        return self.snapshot.config.listen.ingest.max_batch
 
     @property
     def proxies(self) -> Peers:
@@ -117,24 +124,30 @@ class IngestService:
             self._compile(snapshot)
         return self._entrances.get(path)
 
+    def grant(self, entrance: Entrance, headers: Headers, peer: str | None) -> Grant | Refused:
+        """Answer a sender who asks whether it may send."""
+        return _kept_out(entrance, headers, peer) or grant(entrance.source, headers)
+
     def admit(
         self,
         entrance: Entrance,
         headers: Headers,
         peer: str | None,
         received: Received | None = None,
+        tokens: Sequence[str] = (),
     ) -> Refused | None:
         """Judge what the headers prove, before a byte of the body is read.
 
-        `peer` is the connection's IP address, None on a UNIX socket.
+        `peer` is the connection's IP address, None on a UNIX socket; `tokens` are the bearer tokens
+        of the query.
         """
         source = entrance.source
-        allowed = source.allow_from
-        if allowed is not None and not allowed.hold(client(peer, headers, entrance.proxies)):
-            return Refused("address_not_allowed", "this address is not in the source's allow_from")
+        refused = _kept_out(entrance, headers, peer)
+        if refused is not None:
+            return refused
         if received is not None and proving.unproved(source, received) is not None:
             return self._unfit()
-        match verify(source.auth, headers, self._clock.wall()):
+        match verify(source.auth, headers, self._clock.wall(), tokens):
             case Verdict.REFUSED:
                 return Refused("unauthorized", "send the credentials that this source asks for")
             case Verdict.NO_KEY:
@@ -166,21 +179,16 @@ class IngestService:
                 return self._throttle(entrance, 1) or judged
             if judged is not None:
                 return judged
-        raw = entrance.source.format is Format.RAW
-        kind = Media.OTHER if raw else media(headers.get("Content-Type") or "")
-        if kind is Media.NDJSON:
-            return self._batch(entrance, headers, body)
+        how = reading(entrance.source, headers)
+        if isinstance(how, Reading) and how.cut is not None:
+            return self._batch(entrance, headers, how, how.cut(body, entrance.max_batch))
         refused = self._throttle(entrance, 1)
         if refused is not None:
             return refused
-        if kind is Media.OTHER and not raw:
-            return Refused(
-                "content_type",
-                "send application/json, a type that ends in +json, or application/x-ndjson",
-            )
+        if isinstance(how, Refused):
+            return how
         now, wall = self._clock.now(), self._clock.wall()
-        extract = raw_event if raw else envelope_event
-        event = extract(
+        event = how.extract(
             entrance.source, headers, body, self._ids, now=now, wall=wall, received=received
         )
         if isinstance(event, Refused):
@@ -230,24 +238,25 @@ class IngestService:
         return Refused("rate_limited", f"this source may send {allowed}", seconds)
 
     def _batch(
-        self, entrance: Entrance, headers: Headers, body: bytes
+        self, entrance: Entrance, headers: Headers, how: Reading, cut: list[bytes] | Malformed
     ) -> Commitment | Batch | Refused:
-        """NDJSON: one transaction for the good lines, a result for each line."""
-        found = lines(body)
-        allowed = entrance.snapshot.config.listen.ingest.max_batch
-        if len(found) > allowed:
-            return Refused("batch_too_large", f"{len(found)} lines; at most {allowed} are taken")
-        refused = self._throttle(entrance, max(1, len(found)))
+        """One transaction for the good parts, a result for each part."""
+        parts = () if isinstance(cut, Malformed) else cut
+        if len(parts) > entrance.max_batch:
+            return Refused("batch_too_large", f"at most {entrance.max_batch} events are taken")
+        refused = self._throttle(entrance, max(1, len(parts)))
         if refused is not None:
             return refused
         if has_id_header(headers):
-            return Refused("batch_with_id", "write an eventId into each line instead")
-        if not found:
+            return Refused("batch_with_id", "give each event of the batch its own id instead")
+        if isinstance(cut, Malformed):
+            return Refused("malformed", cut.detail)
+        if not parts and not how.emptiable:
             return Refused("malformed", "the batch has no line; send one envelope a line")
         now, wall = self._clock.now(), self._clock.wall()
         read = [
-            envelope_event(entrance.source, headers, line, self._ids, now=now, wall=wall)
-            for line in found
+            how.extract(entrance.source, headers, part, self._ids, now=now, wall=wall)
+            for part in parts
         ]
         good = [
             (event, entrance.snapshot.route(event.source, event.type))
@@ -257,6 +266,14 @@ class IngestService:
         if not good:
             return _merged(read, ())
         return self._commit.many(good, partial(_merged, read))
+
+
+def _kept_out(entrance: Entrance, headers: Headers, peer: str | None) -> Refused | None:
+    """Whether the client's address may not send to the source."""
+    allowed = entrance.source.allow_from
+    if allowed is None or allowed.hold(client(peer, headers, entrance.proxies)):
+        return None
+    return Refused("address_not_allowed", "this address is not in the source's allow_from")
 
 
 def _untaken(kinds: tuple[str, ...] | None, headers: Headers) -> Refused | None:

@@ -21,7 +21,8 @@ def reads_whole(source: Source) -> bool:
 
 def methods(source: Source) -> frozenset[str]:
     """The methods that a source answers."""
-    return frozenset({"POST", *(one.when.method for one in source.handshakes)})
+    asked = {"OPTIONS"} if source.webhook_origins else set()
+    return frozenset({"POST", *(one.when.method for one in source.handshakes), *asked})
 
 
 def unproved(source: Source, received: Received) -> Handshake | None:

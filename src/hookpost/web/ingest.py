@@ -9,7 +9,7 @@ from typing import Any
 from hookpost.clock import Clock
 from hookpost.core.forwarding import Elsewhere
 from hookpost.core.handshake import Greeting
-from hookpost.core.model import Duplicate, PutAnswer, Stored
+from hookpost.core.model import Duplicate, Format, PutAnswer, Stored
 from hookpost.core.received import Received
 from hookpost.core.refusals import Refused
 from hookpost.core.settings import SuccessAnswer
@@ -29,6 +29,7 @@ _USUAL = SuccessAnswer()
 _JSON = b"\r\nContent-Type: application/json\r\nContent-Length: "
 _ACCEPTED = b"HTTP/1.1 202 Accepted" + _JSON
 _DUPLICATE = b"HTTP/1.1 200 OK" + _JSON
+_GRANTED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
 _UNREAD = {
     BodyEnd.LATE: Refused("request_timeout", "the body did not arrive in time"),
     BodyEnd.BROKEN: Refused("body_incomplete", "the body broke off, or its chunks make no sense"),
@@ -93,6 +94,8 @@ class IngestExchange:
             wrong = f"send events by POST, not {request.method}"
             allowed = ", ".join(sorted(entrance.methods))
             return self._refuse(Refused("method_not_allowed", wrong), {"Allow": allowed})
+        if request.method == "OPTIONS" and entrance.source.webhook_origins:
+            return self._grant(entrance)
         headers, most = request.headers, entrance.max_body
         length = headers.get("Content-Length")
         if length is not None and int(length) > most:
@@ -103,10 +106,22 @@ class IngestExchange:
                 return self._refuse(refused)
         if entrance.whole:
             self._received = entrance.received(request.method, request.query, headers)
-        refused = service.admit(entrance, headers, request.peer, self._received)
+        in_query = entrance.source.format is Format.CLOUDEVENTS
+        tokens = request.access_tokens if in_query else ()
+        refused = service.admit(entrance, headers, request.peer, self._received, tokens)
         if refused is None:
             return most, entrance.snapshot.config.listen.ingest.body_timeout
         return self._refuse(refused)
+
+    def _grant(self, entrance: Entrance) -> Answer:
+        """The answer to a sender who asks whether it may send."""
+        granted = self._face.service.grant(entrance, self._request.headers, self._request.peer)
+        if isinstance(granted, Refused):
+            return self._refuse(granted)
+        seconds = self._face.clock.monotonic() - self._began
+        entrance.metrics.answered(200, seconds, 0)
+        said = "".join([f"{name}: {value}\r\n" for name, value in granted.headers.items()])
+        return Answer(200, _GRANTED + said.encode(), b"")
 
     def take(self, body: bytes | BodyEnd, told: Callable[[], None]) -> Answer | None:
         """What is wrong with the body; None: its events are on their way to the disk."""
@@ -168,7 +183,10 @@ class IngestExchange:
         return str(found)
 
     def _batch(self, entrance: Entrance, batch: Batch) -> Answer:
-        """202 if any line is stored, now or before; else 422. Results in order, as of singles."""
+        """202 if any event is stored, now or before, or there was none; else 422.
+
+        Results in order, as of singles.
+        """
         accepted = sum(isinstance(line, Stored) for line in batch.results)
         duplicates = sum(isinstance(line, Duplicate) for line in batch.results)
         rejected = [line for line in batch.results if isinstance(line, Refused)]
@@ -181,12 +199,10 @@ class IngestExchange:
             "rejected": len(rejected),
             "results": [_shown(line) for line in batch.results],
         }
-        if accepted or duplicates:
+        if accepted or duplicates or not batch.results:
             body = json.dumps(members).encode()
             return Answer(202, b"%b%d\r\n" % (_ACCEPTED, len(body)), body)
-        return problem(
-            Refused("batch_rejected", "the results say why, line by line"), None, members
-        )
+        return problem(Refused("batch_rejected", "the results say why, one by one"), None, members)
 
 
 def _encoded(headers: Headers) -> Refused | None:

@@ -1,6 +1,7 @@
 """One HTTP request as the parser left it, and its body under limits."""
 
 import asyncio
+from collections.abc import Sequence
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,11 @@ class Request:
     def query(self) -> str:
         """The target's query as sent, without its question mark."""
         return self._message.path.partition("?")[2].partition("#")[0]
+
+    @property
+    def access_tokens(self) -> Sequence[str]:
+        """The bearer tokens of the query (RFC 6750, 2.3)."""
+        return self._message.url.query.getall("access_token", ())
 
     @property
     def headers(self) -> "CIMultiDictProxy[str]":
