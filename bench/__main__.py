@@ -20,7 +20,7 @@ from bench.backlogs import drain, hang
 from bench.bed import QUICK, Bed, Scale
 from bench.figures import Table
 from bench.machine import build_slow_sync, check_slow_sync, facts
-from bench.speed import end_to_end, ingest, latency
+from bench.speed import end_to_end, ingest, latency, verified
 
 MISSED, FAILED = 1, 70
 SLOW_US = (1000, 5000)
@@ -28,6 +28,7 @@ SLOW_US = (1000, 5000)
 Scenario = Callable[[Bed, Table], None]
 PLAIN: dict[str, Scenario] = {
     "ingest": ingest,
+    "verified": verified,
     "end-to-end": end_to_end,
     "latency": latency,
     "drain": drain,

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from bench import LANES, ROOT, BenchError
+from bench.hooks import SECRET
 from bench.machine import cpu_seconds, free_port, resident_mb, wait_until
 
 PATH = "/in/bench"
@@ -60,7 +61,11 @@ class Gateway:
         """Write configuration and secrets; the configuration's path."""
         self.directory.mkdir(parents=True, exist_ok=True)
         self.port, self._ops = free_port(), free_port()
-        for name, value in (("publisher", BEARER), ("signing", SIGNING)):
+        for name, value in (
+            ("publisher", BEARER),
+            ("signing", SIGNING),
+            ("provider", SECRET.decode()),
+        ):
             secret = self.directory / name
             secret.write_text(value + "\n")
             secret.chmod(0o600)
@@ -80,10 +85,13 @@ storage: {{sqlite: {{path: "{self.database}"}}}}
 secrets:
   publisher: {{file: publisher}}
   signing: {{file: signing}}
+  provider: {{file: provider}}
 egress_policies:
   loopback: {{allow: ["127.0.0.0/8"], require_https: false}}
 sources:
   bench: {{path: {PATH}, auth: {{bearer: [publisher]}}, format: envelope}}
+  github: {{path: /in/github, preset: github, secrets: [provider]}}
+  zoom: {{path: /in/zoom, preset: zoom, secrets: [provider]}}
 endpoint_defaults: {{egress: loopback, signing: {{standard_webhooks: [signing]}}, timeout: 3s}}
 endpoints:
 """

@@ -14,8 +14,8 @@ import uvloop
 
 from bench import BODY, BenchError
 from bench.child import serve
-
-PLACE = b"e%011d"  # event ids of one width, so that every body has the same length
+from bench.hooks import PLACE, GitHubRequests, ZoomRequests
+from bench.hooks import requests as hooks
 
 
 class Requests:
@@ -38,6 +38,9 @@ class Requests:
         if not self._ids:
             return self._whole
         return b"%s%s%s" % (self._before, PLACE % number, self._after)
+
+
+Making = Requests | GitHubRequests | ZoomRequests
 
 
 class Connection(asyncio.Protocol):
@@ -76,7 +79,7 @@ class Connection(asyncio.Protocol):
 class Run:
     """One measured run over connections of its own; a lost connection fails it."""
 
-    def __init__(self, requests: Sequence[Requests], first: int) -> None:
+    def __init__(self, requests: Sequence[Making], first: int) -> None:
         self._requests = requests
         self._kinds = len(requests)
         self._next = first
@@ -206,9 +209,15 @@ async def closed(
     bearer: str,
     limit: float = 120.0,
     first: int | None = None,
+    preset: str | None = None,
 ) -> dict[str, Any]:
-    """`count` requests, event ids from `first` on (None: none); rate from first to last answer."""
-    requests = [Requests(path, name, bearer, ids=first is not None) for name in types]
+    """`count` requests, event ids from `first` on (None: none); rate from first to last answer.
+
+    With `preset` they are signed as its provider signs.
+    """
+    requests: list[Making] = [Requests(path, name, bearer, ids=first is not None) for name in types]
+    if preset is not None:
+        requests = [hooks(preset, path)]
     run = Run(requests, first or 0)
     before = time.process_time()
     await run.closed(port, connections, count, limit)

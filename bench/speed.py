@@ -9,6 +9,7 @@ from bench.gateway import Gateway, Receiving
 
 INGEST_LEAST = 0.75
 END_TO_END_LEAST = 0.75
+VERIFIED_LEAST = 0.8  # of what a source takes that verifies a bearer and compares nothing
 P50_MOST, P99_MOST = 3.0, 10.0  # ms
 
 
@@ -84,6 +85,45 @@ def _closed_loop_ceiling(bed: Bed, table: Table, rounds: Rounds) -> None:
             taken_in=rounds,
         )
     )
+
+
+def verified(bed: Bed, table: Table) -> None:
+    """Signatures and duplicates: sources of providers against the plain one of the same gateway."""
+    paused = Receiving(name="sink", event_type=EVENT_TYPE, path="/sink", paused=True)
+    gateway = bed.gateway([paused])
+    count = bed.scale.ingest
+
+    def plain() -> float:
+        rate: float = bed.publish(gateway.port, count)["rate"]
+        return rate
+
+    def measure() -> dict[str, float]:
+        return {
+            preset: bed.publish(gateway.port, count, preset=preset)["rate"]
+            for preset in ("github", "zoom")
+        }
+
+    with gateway:
+        bed.publish(gateway.port, WARM_UP)
+        rounds = interleaved(bed.scale.rounds, plain, measure)
+    bed.discard(gateway)
+    for preset, what, least in (
+        ("github", "HMAC of the body, id in a header", VERIFIED_LEAST),
+        ("zoom", "HMAC with time, four expressions", None),
+    ):
+        table.add(
+            Figure(
+                name=f"ingest, preset {preset}",
+                unit="events/s",
+                rounds=rounds.of(preset),
+                limit_name="plain source",
+                limits=rounds.of("bare"),
+                ratios=rounds.ratio(preset, "bare"),
+                least=least,
+                note=what,
+                taken_in=rounds,
+            )
+        )
 
 
 def end_to_end(bed: Bed, table: Table) -> None:

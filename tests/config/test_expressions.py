@@ -24,6 +24,7 @@ def test_an_expression_reads_source_headers_and_body() -> None:
     assert _use('headers."x-kind"', document) == "k"
     assert _use("join('.', [source, body.event])", document) == "s.order.paid"
     assert _use("body.absent", document) is None
+    assert _use("sort_by(list, &n)[0].n", {"list": [{"n": 2}, {"n": 1}]}) == 1
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,9 @@ def test_an_expression_reads_source_headers_and_body() -> None:
         ("a" * 2049, "at most 2048 bytes"),
         ("[" + ",".join(["a"] * 201) + "]", "at most 200 nodes"),
         ("[" * 40 + "@" + "]" * 40, "at most 32 levels"),
+        ("&a", "argument of map"),
+        ("[a, &b]", "argument of map"),
+        ("not_null(&a)", "argument of map"),
         ("!" * 1500 + "a", "nested too deep|levels"),
     ],
 )

@@ -6,6 +6,7 @@ that doubles without end.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import jmespath
@@ -50,11 +51,50 @@ def compile_expression(text: str) -> Expression:
         raise ExpressionMistake("this is not JMESPath, or it is nested too deep") from None
     _bounded(parsed)
     _known_functions(text, parsed)
+    _references_in_their_place(text, parsed)
+    direct = _direct(parsed)
+    if direct is not None:
+        return direct
 
     def evaluate(document: Mapping[str, Any]) -> Any:
         return _evaluate(parsed, document)
 
     return evaluate
+
+
+def _direct(parsed: Any) -> Expression | None:
+    """A path of names, or several of them with `||`: without the interpreter, at a tenth of its cost.
+
+    What they make is there already, so nothing has to be charged.
+    """
+    if parsed["type"] == "or_expression":
+        first, second = (_direct(child) for child in parsed["children"])
+        return None if first is None or second is None else partial(_either, first, second)
+    names = _names(parsed)
+    return None if names is None else partial(_walk, names)
+
+
+def _names(node: Any) -> tuple[str, ...] | None:
+    if node["type"] == "field":
+        return (node["value"],)
+    if node["type"] != "subexpression":
+        return None
+    parts = [_names(child) for child in node["children"]]
+    return None if None in parts else tuple(name for part in parts for name in part or ())
+
+
+def _walk(names: tuple[str, ...], document: Any) -> Any:
+    for name in names:
+        if not isinstance(document, dict):
+            return None
+        document = document.get(name)
+    return document
+
+
+def _either(first: Expression, second: Expression, document: Any) -> Any:
+    value = first(document)
+    empty = value is None or value is False or value in ("", [], {})
+    return second(document) if empty else value
 
 
 def _evaluate(parsed: Any, document: Mapping[str, Any]) -> Any:
@@ -112,6 +152,21 @@ def _known_functions(text: str, parsed: Any) -> None:
             wanted = f"{least} or more arguments" if variadic else f"{least} argument"
             wanted += "" if variadic or least == 1 else "s"
             raise ExpressionMistake(f"{name}() takes {wanted}, not {given}", offset)
+
+
+def _references_in_their_place(text: str, parsed: Any) -> None:
+    """`&expression` is no value: only the functions that want one may be given it."""
+    for node, _ in [({"type": "", "children": [parsed]}, 0), *_nodes(parsed)]:
+        given = [child for child in node.get("children", ()) if isinstance(child, dict)]
+        if any(child["type"] == "expref" for child in given) and (
+            node["type"] != "function_expression" or node["value"] not in _BY
+        ):
+            wanted = ", ".join(f"{name}()" for name in _BY)
+            message = f"&… is no value; it is an argument of {wanted} alone"
+            raise ExpressionMistake(message, text.find("&"))
+
+
+_BY = ("map", "max_by", "min_by", "sort_by")
 
 
 class _Interpreter(TreeInterpreter):
