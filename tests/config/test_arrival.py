@@ -485,6 +485,10 @@ subscriptions: {all: {endpoints: [crm]}}
 """
 
 ELSEWHERE = {
+    "sources.NAME.auth.jwt.jwks_file": "tests/config/test_jwks.py",
+    "sources.NAME.auth.jwt.issuer": "tests/config/test_jwks.py",
+    "sources.NAME.auth.jwt.audience": "tests/config/test_jwks.py",
+    "sources.NAME.auth.jwt.leeway": "tests/config/test_jwks.py",
     "listen.ingest.tls.cert": "tests/config/test_tls.py",
     "listen.ingest.tls.key": "tests/config/test_tls.py",
     "listen.ingest.tls.client_ca": "tests/config/test_tls.py",

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 from standardwebhooks.webhooks import WebhookVerificationError
+from tests import tokens
 from tests.daemon.harness import (
     KEY,
     OTHER_KEY,
@@ -171,6 +172,29 @@ async def test_a_rotated_secret_is_used_from_the_reload_on(
     verified(second, OTHER_KEY)
     with pytest.raises(WebhookVerificationError):
         verified(second, KEY)
+
+
+async def test_a_rotated_key_set_is_used_from_the_reload_on(nursery: Nursery, home: Home) -> None:
+    keys = home.folder / "keys.json"
+    tokens.write(keys, tokens.public(tokens.CURVE))
+    jwt = {"jwks_file": "keys.json", "issuer": tokens.ISSUER, "audience": tokens.AUDIENCE}
+    home.config["sources"]["idp"] = {"path": "/in/idp", "auth": {"jwt": jwt}}
+    daemon = await nursery.start()
+
+    async def answers() -> list[int]:
+        found = []
+        for key, algorithm in ((tokens.CURVE, "ES256"), (tokens.EDWARDS, "EdDSA")):
+            text = tokens.token(key, algorithm, exp=4_000_000_000)
+            found.append((await daemon.post({"n": 1}, token=text, path="/in/idp"))[0])
+        return found
+
+    assert await answers() == [202, 401]
+    tokens.write(keys, tokens.public(tokens.EDWARDS))
+    assert (await daemon.reload())["result"] == "applied"
+    assert await answers() == [401, 202]
+    tokens.write(keys)
+    assert (await daemon.reload())["msg"] == "config.rejected"
+    assert await answers() == [401, 202]
 
 
 async def test_an_emptied_secret_refuses_the_reload_and_the_old_one_stays(

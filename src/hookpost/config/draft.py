@@ -9,7 +9,7 @@ from hookpost.config.diagnostics import Mark, Path, Report
 from hookpost.config.files import Tree
 from hookpost.config.schema import Json
 from hookpost.core.secrets import Secret
-from hookpost.core.settings import Tls
+from hookpost.core.settings import Jwt, Tls
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,6 +31,7 @@ class Draft:
     secrets: dict[str, Secret | None] = field(default_factory=dict)
     material: dict[Path, str] = field(default_factory=dict)
     tls: Tls | None = None
+    jwts: dict[str, Jwt] = field(default_factory=dict)
 
     def names(self, section: str) -> list[str]:
         """The names in a map, the unsound entries too."""

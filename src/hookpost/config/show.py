@@ -77,6 +77,9 @@ def _effective(values: Json, loaded: Loaded, config: Config) -> Json:
     tls = config.listen.ingest.tls
     for key in filled["listen"]["ingest"].get("tls", {}) if tls is not None else ():
         filled["listen"]["ingest"]["tls"][key] = str(getattr(tls, key))
+    for name, source in config.sources.items():
+        if source.auth.jwt is not None:
+            filled["sources"][name]["auth"]["jwt"]["jwks_file"] = str(source.auth.jwt.jwks_file)
     filled["storage"]["sqlite"]["path"] = str(config.storage.path)
     for name, path in loaded.secret_files.items():
         filled["secrets"][name]["file"] = str(path)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hookpost.config import greetings, proofs, values
+from hookpost.config import greetings, jwks, proofs, values
 from hookpost.config.diagnostics import Path, quoted
 from hookpost.config.draft import Draft
 from hookpost.config.expressions import ExpressionMistake, compile_expression
@@ -43,6 +43,7 @@ def check(draft: Draft) -> None:
         _check_forwarded(draft, name, data)
         _check_limits(draft, name, data)
         _check_answer(draft, name, data)
+        jwks.check(draft, name, data)
         proofs.check(draft, name, data)
         greetings.check(draft, name, data)
         _check_cloudevents(draft, name, data)
@@ -89,7 +90,7 @@ def _check_auth(draft: Draft, name: str, data: Json) -> None:
     path: Path = ("sources", name, "auth")
     api_key = auth.get("api_key")
     header = api_key.get("header", "") if isinstance(api_key, dict) else ""
-    taken = [key for key in ("bearer", "basic") if key in auth]
+    taken = [key for key in ("bearer", "basic", "jwt") if key in auth]
     if header.lower() == "authorization":
         taken.append("api_key")
     if len(taken) > 1:
@@ -195,7 +196,7 @@ def _source(draft: Draft, name: str, data: Json, limits: Mapping[str, RateLimit 
     return Source(
         name=name,
         path=data["path"],
-        auth=_auth(draft, data),
+        auth=_auth(draft, name, data),
         event_type=_extractor(data.get("event_type")),
         event_id=_extractor(data.get("event_id")),
         forward_headers=tuple(data.get("forward_headers", ())),
@@ -222,7 +223,7 @@ def _handshake_secrets(draft: Draft, data: Json) -> tuple[Secret, ...]:
     return _secrets(draft, names)
 
 
-def _auth(draft: Draft, source: Json) -> Auth:
+def _auth(draft: Draft, name: str, source: Json) -> Auth:
     data: Any = source.get("auth", "none")
     if data == "none":
         return Auth()
@@ -235,6 +236,7 @@ def _auth(draft: Draft, source: Json) -> Auth:
         api_key=ApiKey(header=api_key["header"], secrets=proofs.secrets_of(draft, source, api_key))
         if api_key
         else None,
+        jwt=draft.jwts.get(name),
         proofs=proofs.build(draft, source),
     )
 

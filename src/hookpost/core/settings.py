@@ -4,7 +4,7 @@ Durations are seconds, sizes bytes, times UNIX seconds. The defaults of every ke
 these classes and in the policies' own; a test keeps the schema's stated defaults equal to them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -144,6 +144,22 @@ class ApiKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Jwt:
+    """A JSON Web Token as a bearer: who issues it, and for whom. `leeway` is seconds.
+
+    `payload` gives the payload of a token that a key of the file has signed, None for any other;
+    `digest` tells it from that of other contents of the file.
+    """
+
+    jwks_file: Path
+    issuer: str
+    audience: str
+    leeway: float = 60.0
+    digest: str = field(repr=False)
+    payload: Callable[[bytes], bytes | None] = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Auth:
     """How a publisher proves itself: every member that is set must pass; none set = unverified.
 
@@ -153,6 +169,7 @@ class Auth:
     bearer: tuple[Secret, ...] | None = None
     basic: Basic | None = None
     api_key: ApiKey | None = None
+    jwt: Jwt | None = None
     proofs: tuple[Proof, ...] = ()
 
 

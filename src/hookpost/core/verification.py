@@ -1,4 +1,4 @@
-"""Who is speaking: bearer, basic and api key credentials.
+"""Who is speaking: bearer, basic and api key credentials, and tokens.
 
 Every comparison is made on bytes and in constant time, with every live secret, whether or not
 an earlier one passed. What is wrong with a credential is not told: an unknown key, a bad
@@ -11,9 +11,13 @@ import hmac
 from collections.abc import Sequence
 from enum import Enum, auto
 
+from hookpost.core import claims
 from hookpost.core.received import Headers as Headers
 from hookpost.core.secrets import Secret
-from hookpost.core.settings import ApiKey, Auth, Basic
+from hookpost.core.settings import ApiKey, Auth, Basic, Jwt
+
+LONGEST_TOKEN = 8192
+"""Bytes of a JSON Web Token."""
 
 
 class Verdict(Enum):
@@ -29,7 +33,8 @@ def verify(auth: Auth, headers: Headers, at: float, tokens: Sequence[str] = ()) 
 
     `tokens` are bearer tokens from elsewhere than the headers: one, and then no Authorization.
     """
-    if auth.basic is None and auth.api_key is None:  # the usual case, without the list
+    if auth.basic is None and auth.api_key is None and auth.jwt is None:
+        # the usual case, without the list
         return Verdict.PASSED if auth.bearer is None else _bearer(auth.bearer, headers, at, tokens)
     verdicts: list[Verdict] = []
     if auth.bearer is not None:
@@ -38,6 +43,8 @@ def verify(auth: Auth, headers: Headers, at: float, tokens: Sequence[str] = ()) 
         verdicts.append(_basic(auth.basic, headers, at))
     if auth.api_key is not None:
         verdicts.append(_api_key(auth.api_key, headers, at))
+    if auth.jwt is not None:
+        verdicts.append(_jwt(auth.jwt, headers, at, tokens))
     if Verdict.NO_KEY in verdicts:
         return Verdict.NO_KEY
     return Verdict.REFUSED if Verdict.REFUSED in verdicts else Verdict.PASSED
@@ -46,7 +53,7 @@ def verify(auth: Auth, headers: Headers, at: float, tokens: Sequence[str] = ()) 
 def challenge(auth: Auth) -> str:
     """The WWW-Authenticate value that goes with a 401 (RFC 9110, 11.6.1)."""
     asked = []
-    if auth.bearer is not None:
+    if auth.bearer is not None or auth.jwt is not None:
         asked.append('Bearer realm="hookpost"')
     if auth.basic is not None:
         asked.append('Basic realm="hookpost", charset="UTF-8"')
@@ -60,12 +67,15 @@ def challenge(auth: Auth) -> str:
 def _bearer(
     secrets: tuple[Secret, ...], headers: Headers, at: float, tokens: Sequence[str]
 ) -> Verdict:
+    return _compare(_token(headers, tokens), secrets, at)
+
+
+def _token(headers: Headers, tokens: Sequence[str]) -> bytes | None:
     """RFC 6750, 2.1 and 2.3; the scheme's name is case-insensitive (RFC 9110, 11.1)."""
     if not tokens:
-        return _compare(_authorization(headers, b"bearer"), secrets, at)
+        return _authorization(headers, b"bearer")
     alone = len(tokens) == 1 and not headers.getall("Authorization", ())
-    given = tokens[0].encode("utf-8", "surrogateescape") if alone else None
-    return _compare(given, secrets, at)
+    return tokens[0].encode("utf-8", "surrogateescape") if alone else None
 
 
 def _basic(basic: Basic, headers: Headers, at: float) -> Verdict:
@@ -83,6 +93,18 @@ def _basic(basic: Basic, headers: Headers, at: float) -> Verdict:
 
 def _api_key(api_key: ApiKey, headers: Headers, at: float) -> Verdict:
     return _compare(_single(headers, api_key.header), api_key.secrets, at)
+
+
+def _jwt(jwt: Jwt, headers: Headers, at: float, tokens: Sequence[str]) -> Verdict:
+    """A bearer that says by itself for whom and how long it counts."""
+    token = _token(headers, tokens)
+    if token is None or len(token) > LONGEST_TOKEN:
+        return Verdict.REFUSED
+    payload = jwt.payload(token)
+    holds = payload is not None and claims.hold(
+        payload, issuer=jwt.issuer, audience=jwt.audience, leeway=jwt.leeway, at=at
+    )
+    return Verdict.PASSED if holds else Verdict.REFUSED
 
 
 def _authorization(headers: Headers, scheme: bytes) -> bytes | None:
