@@ -344,6 +344,32 @@ async def test_a_timestamp_is_inside_the_tolerance_or_stale(
             assert web.rig.source("x").rejections["stale"] == 1
 
 
+async def test_an_expression_that_fails_proves_nothing(tmp_path: Path) -> None:
+    scheme = {"signature": {"header": "X-Sig"}, "template": "{json:join('', a)}{body}"}
+    source = {
+        "format": "raw",
+        "event_type": {"value": "x"},
+        "auth": {"hmac": {**scheme, "secrets": ["a"]}},
+    }
+    for member in ({"signature": {"json": "join('', a)"}}, {"timestamp": {"json": "join('', a)"}}):
+        other = {**source, "auth": {"hmac": {**scheme, **member, "secrets": ["a"]}}}
+        async with serving(tmp_path, other, {"a": "key"}) as web:
+            assert (await post(web, b'{"a":[1]}', ("X-Sig", "00"))).status == 401
+    async with serving(tmp_path, source, {"a": "key"}) as web:
+        body = b'{"a":["b"]}'
+        assert (await post(web, b'{"a":[1]}', ("X-Sig", "00"))).status == 401
+        assert (await post(web, body, ("X-Sig", mac(b"b" + body).hex()))).status == 202
+
+
+async def test_more_signatures_than_anybody_sends_are_not_looked_at(tmp_path: Path) -> None:
+    scheme = {"signature": {"header": "X-Sig", "format": "list"}, "secrets": ["a"]}
+    source = {"format": "raw", "event_type": {"value": "x"}, "auth": {"hmac": scheme}}
+    async with serving(tmp_path, source, {"a": "key"}) as web:
+        for count, status in ((15, 202), (16, 401)):
+            text = ",".join(["00"] * count + [mac(BODY).hex()])
+            assert (await post(web, BODY, ("X-Sig", text))).status == status
+
+
 async def test_the_address_that_is_signed_is_the_one_that_was_given(tmp_path: Path) -> None:
     source = {
         "format": "raw",

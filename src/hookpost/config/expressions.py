@@ -63,7 +63,7 @@ def compile_expression(text: str) -> Expression:
 
 
 def _direct(parsed: Any) -> Expression | None:
-    """A path of names, or several of them with `||`: without the interpreter, at a tenth of its cost.
+    """A path of names, or several with `||`: without the interpreter, at a tenth of its cost.
 
     What they make is there already, so nothing has to be charged.
     """

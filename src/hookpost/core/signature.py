@@ -23,7 +23,7 @@ from hookpost.core.scheme import (
 )
 from hookpost.core.template import Absent, Values, render
 
-MOST = 32  # signatures of one request that are looked at
+MOST = 16  # signatures of one request that are looked at
 
 _DIGITS = re.compile(rb"0|[1-9][0-9]*")
 

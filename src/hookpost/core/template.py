@@ -141,7 +141,10 @@ def _looked_up(token: Token, received: Received) -> bytes:
 
 
 def _member(token: Token, received: Received) -> str | None:
-    found = None if token.path is None else token.path(received.json)
+    try:
+        found = None if token.path is None else token.path(received.json)
+    except ValueError as mistake:
+        raise Absent(f"{{{token}}} cannot be computed: {mistake}") from None
     if isinstance(found, int) and not isinstance(found, bool):
         return str(found)
     return found if isinstance(found, str) else None

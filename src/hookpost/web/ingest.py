@@ -54,6 +54,11 @@ class IngestFace:
         self.count(self.unknown, refused, None)
         self.unknown.answered(refused.status, 0.0, 0)
 
+    def greeted(self, source: str, status: int, peer: str | None) -> None:
+        """One line for each handshake that was answered: that is when a provider begins."""
+        fields = {"source": source, "status": status, "peer": peer}
+        self._log.write(logging.INFO, "handshake.answered", (source, "handshake"), fields)
+
     def count(self, metrics: SourceMetrics, refused: Refused, peer: str | None) -> None:
         """One verb and one line for each refusal; the line is never more than ten a second."""
         if refused.reason is not None:
@@ -158,6 +163,7 @@ class IngestExchange:
                 answer = self._batch(entrance, answered)
             case Greeting():
                 answer = greeting(answered)
+                self._face.greeted(entrance.source.name, answer.status, self._peer())
             case Refused():
                 return self._refuse(answered)
         if isinstance(answered, Stored | Duplicate) and entrance.source.answer != _USUAL:
