@@ -14,7 +14,8 @@ BEGIN = YEARS  # where the first life begins: a start ten years later would righ
 RUNNING = (BEGIN + HOUR, BEGIN - HOUR, BEGIN + YEARS, 0.0, BEGIN)
 STARTING = (0.0, -HOUR, 0.0)  # ten years back, an hour back, an hour forward
 DELAY = 0.2  # seconds until a failed attempt is repeated
-EARLY, LATE = 0.01, 2.0  # seconds by which that may be missed
+# Seconds by which that may be missed: a step is an hour at least, a crowded machine takes some.
+EARLY, LATE = 0.01, 15.0
 
 
 async def steps(rig: Rig) -> None:

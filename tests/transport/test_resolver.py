@@ -179,11 +179,10 @@ async def test_a_look_up_that_everybody_left_is_not_begun() -> None:
     subject = resolver(names, timeout=0.1)
     with pytest.raises(LookupFailed):
         await subject.resolve("crm.example", 443)
-    leaving = asyncio.ensure_future(subject.resolve("crm.example", 443))
-    turned = asyncio.get_running_loop().create_future()
-    asyncio.get_running_loop().call_soon(turned.set_result, None)
-    await turned
-    leaving.cancel()
+    leaving = subject.resolve("crm.example", 443)
+    leaving.send(None)  # it waits
+    with pytest.raises(asyncio.CancelledError):
+        leaving.throw(asyncio.CancelledError)
     for _ in range(2):  # as long as the name rests, and longer
         with pytest.raises(LookupFailed):
             await subject.resolve("other.example", 443)
