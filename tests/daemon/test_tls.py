@@ -1,7 +1,9 @@
 """The daemon's listener with a certificate, and another one after a SIGHUP."""
 
 import asyncio
+import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,8 +12,9 @@ import pytest
 import trustme
 from tests import certificates
 from tests.certificates import HOST, serial, trusting
-from tests.daemon.harness import Daemon, Home, Nursery
+from tests.daemon.harness import Daemon, Home, Nursery, environment
 from tests.daemon.test_parts import EVENT, request
+from tests.daemon.test_starting import ACTIVATED
 from tests.ingest_rig import Client
 
 REQUEST = request(EVENT)
@@ -108,6 +111,20 @@ async def test_plain_http_gets_nothing_and_the_daemon_ends_as_ever(
         assert (await client.ask(REQUEST)).status == 202
         assert await daemon.stop() == 0
     assert "Traceback" not in daemon.text
+
+
+async def test_a_socket_that_was_passed_speaks_tls_as_well(
+    nursery: Nursery, folder: Path, authority: trustme.CA
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as ingest:
+        daemon = await nursery.start(
+            through=(sys.executable, "-c", ACTIVATED, str(ingest.fileno())),
+            pass_fds=(ingest.fileno(),),
+            env=environment(LISTEN_FDS="1", LISTEN_FDNAMES="ingest"),
+        )
+        async with connected(daemon, trusting(authority)) as client:
+            assert (await client.ask(REQUEST)).status == 202
+        assert daemon.address("ingest") == f"127.0.0.1:{ingest.getsockname()[1]}"
 
 
 async def test_without_a_certificate_the_daemon_does_not_start(
