@@ -297,6 +297,8 @@ def test_a_cloudevent_is_written_as_one_document_around_its_bytes() -> None:
     ("kind", "body", "ending"),
     [
         ("text/plain", b"hi", b',"datacontenttype":"text/plain","data_base64":"aGk="}'),
+        ("text/plain", b"12", b',"datacontenttype":"text/plain","data_base64":"MTI="}'),
+        ("a/json;charset=latin-1", b"1", b'":"a/json;charset=latin-1","data_base64":"MQ=="}'),
         ("application/json", b"{", b',"datacontenttype":"application/json","data_base64":"ew=="}'),
         ("a/b+json", b"[1]", b',"datacontenttype":"a/b+json","data":[1]}'),
         ("application/json", b"", b',"datacontenttype":"application/json"}'),

@@ -33,7 +33,7 @@ _names = st.sampled_from(
 )  # fmt: skip
 _kinds = st.sampled_from(
     ["application/json", "text/plain; charset=x", "application/cloudevents+json", "json",
-     "a/b;\t c", "application/CLOUDEVENTS+json", ""]
+     "a/json; charset=y", "a/b;\t c", "application/CLOUDEVENTS+json", ""]
 )  # fmt: skip
 _good = {"specversion": "1.0", "id": "a", "source": "/s", "type": "t"}
 

@@ -23,6 +23,7 @@ from hookpost.core.attributes import (
 )
 from hookpost.core.attributes import decoded as attribute
 from hookpost.core.attributes import encoded as attribute_header
+from hookpost.core.envelope import is_utf8
 from hookpost.core.model import Delivery, Event, Format, Headers, Payload
 from hookpost.core.settings import Endpoint
 from hookpost.core.signing import sign, signing_keys
@@ -131,11 +132,15 @@ def _structured(attributes: Mapping[str, str], kind: str | None, body: bytes) ->
     """The JSON document: JSON goes in as its bytes, other data as base64, no data not at all."""
     named = dict(attributes) if kind is None else {**attributes, CONTENT_TYPE: kind}
     parts = [f'"{name}":{quoted(text)}'.encode() for name, text in named.items()]
-    if body and kind is not None and is_json_type(kind) and is_json(body):
+    if body and kind is not None and _says_json(kind) and is_json(body):
         parts.append(b'"data":' + body)
     elif body:
         parts.append(b'"data_base64":"' + base64.b64encode(body) + b'"')
     return b"{" + b",".join(parts) + b"}"
+
+
+def _says_json(kind: str) -> bool:
+    return is_json_type(kind) and is_utf8(kind)
 
 
 def _envelope(event: Event, key: bytes, data: bytes, end: bytes) -> bytes:
