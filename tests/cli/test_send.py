@@ -88,6 +88,24 @@ def test_a_raw_source_without_a_place_for_type_or_id_says_so() -> None:
     assert request(plain, b"", event_id="1")[0]["Idempotency-Key"] == "1"
 
 
+def test_a_cloudevent_is_made_around_the_data_or_sent_whole() -> None:
+    source = a_source(format=Format.CLOUDEVENTS)
+    headers, body = request(source, b"\x00", event_type="größe", event_id="1 2", content_type="a/b")
+    assert body == b"\x00"
+    assert headers == {
+        "Content-Type": "a/b",
+        "ce-specversion": "1.0",
+        "ce-id": "1%202",
+        "ce-source": "/hookpost/send",
+        "ce-type": "gr%C3%B6%C3%9Fe",
+    }
+    first, second = (request(source, b"1", event_type="t")[0]["ce-id"] for _ in range(2))
+    assert first != second
+    assert request(source, b"{}") == ({"Content-Type": "application/cloudevents+json"}, b"{}")
+    with pytest.raises(Failure, match="leave --id out"):
+        request(source, b"{}", event_id="1")
+
+
 @pytest.mark.parametrize("value", ["a\r\nEvil: 1", "é", "\x00"])
 def test_a_header_cannot_be_split(value: str) -> None:
     with pytest.raises(Failure, match="printable ASCII only"):

@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import sys
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,13 @@ from hookpost.cli import exits
 from hookpost.cli.client import Failure
 from hookpost.cli.output import printable
 from hookpost.clock import SystemClock
+from hookpost.core.attributes import PREFIX, SPECVERSION, STRUCTURED, encoded
 from hookpost.core.model import Format
 from hookpost.core.secrets import Secret
 from hookpost.core.settings import Address, Config, Source, UnixAddress
 
+SENT_BY = "/hookpost/send"
+"""The `source` of CloudEvents that are made here."""
 TIMEOUT = 30.0  # seconds for the whole conversation's every step
 EVERY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not bound
 
@@ -32,7 +36,8 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         parents=[common],
         help="post an event to a source of the configuration",
         description="Read an event from stdin and post it with the source's own credentials. To "
-        "an envelope source: with --type the input is the data, without it the whole envelope.",
+        "an envelope or CloudEvents source: with --type the input is the data, without it the "
+        "whole envelope or event.",
     )
     parser.add_argument("source", metavar="SOURCE", help="a name under `sources`")
     parser.add_argument("--type", metavar="TYPE", help="the event's type")
@@ -111,6 +116,8 @@ def request_for(
 
     Failure (64) when the source has no place for the type or the id.
     """
+    if source.format is Format.CLOUDEVENTS:
+        return _cloudevent(event_type, event_id, content_type), data
     headers = {"Content-Type": content_type or "application/json"}
     if source.format is Format.RAW:
         _place(source, headers, event_type, event_id)
@@ -125,6 +132,24 @@ def request_for(
     if event_id is not None:
         body += b'"eventId":%b,' % json.dumps(event_id).encode()
     return _checked(headers), body + b'"data":%b}' % data.strip()
+
+
+def _cloudevent(
+    event_type: str | None, event_id: str | None, content_type: str | None
+) -> dict[str, str]:
+    """With a type the headers of binary mode, without one those of a whole event."""
+    if event_type is None:
+        if event_id is not None:
+            raise Failure("a whole CloudEvent has its own id: leave --id out", exits.USAGE)
+        return _checked({"Content-Type": content_type or STRUCTURED})
+    attributes = {
+        "specversion": SPECVERSION,
+        "id": event_id or uuid.uuid4().hex,
+        "source": SENT_BY,
+        "type": event_type,
+    }
+    headers = {f"{PREFIX}{name}": encoded(text) for name, text in attributes.items()}
+    return _checked({"Content-Type": content_type or "application/json", **headers})
 
 
 def _place(
