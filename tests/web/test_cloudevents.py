@@ -89,6 +89,17 @@ async def test_an_event_is_the_same_by_source_and_id_in_whatever_mode_it_comes()
     assert first.json["eventId"] != elsewhere.json["eventId"]
 
 
+async def test_a_dedup_key_is_computed_of_the_body_that_came() -> None:
+    rig = a_cloudevents_rig(dedup_key=(lambda seen: seen["body"]["n"],))
+    first = await accepted(rig, binary(JSON, id="one"), b'{"n":1}')
+    second = await ask(rig, binary(JSON, id="two"), b'{"n":1}')
+    entries = [document(id=name, n=number).decode() for name, number in (("a", 2), ("b", 2))]
+    batch = await ask(rig, [BATCH], f"[{','.join(entries)}]".encode())
+
+    assert (second.status, second.json["eventId"]) == (200, first.id)
+    assert (batch.json["accepted"], batch.json["duplicates"]) == (1, 1)
+
+
 async def test_an_id_header_beside_an_event_is_not_its_id() -> None:
     rig = a_cloudevents_rig()
     first = await accepted(rig, binary())
