@@ -1,6 +1,7 @@
 """CloudEvents over a real socket: every known answer, and what they do not show."""
 
 import json
+import logging
 from typing import Any
 
 import pytest
@@ -242,6 +243,15 @@ async def test_a_handshake_needs_no_credentials_but_a_place_to_ask_from() -> Non
     reply = await ask(rig, ASKED, method="OPTIONS")
     assert (reply.status, reply.json["code"]) == (403, "address_not_allowed")
     assert told_nothing(reply)
+
+
+async def test_a_grant_is_logged_without_the_origin_that_asked(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "hookpost.ingest")
+    await ask(a_cloudevents_rig(webhook_origins=("*",)), ASKED, method="OPTIONS")
+    (line,) = [one for one in caplog.records if one.message == "handshake.answered"]
+    assert ORIGIN not in str(vars(line))
 
 
 async def test_a_callback_is_not_followed_and_a_grant_leaves_the_connection_open() -> None:

@@ -125,6 +125,7 @@ class IngestExchange:
             return self._refuse(granted)
         seconds = self._face.clock.monotonic() - self._began
         entrance.metrics.answered(200, seconds, 0)
+        self._face.greeted(entrance.source.name, 200, self._peer())
         said = "".join([f"{name}: {value}\r\n" for name, value in granted.headers.items()])
         return Answer(200, _GRANTED + said.encode(), b"")
 
