@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from hookpost.cli import send
+from hookpost.cli import send, signing, sources
 from hookpost.cli.client import Failure
 from hookpost.core.model import Format
 from hookpost.core.secrets import Secret
@@ -114,24 +114,24 @@ def test_a_header_cannot_be_split(value: str) -> None:
 
 def test_credentials_are_those_of_the_first_live_secret() -> None:
     old, new = a_secret("old", not_after=99.0), a_secret("new")
-    assert send.credentials(a_source(auth=Auth(bearer=(old, new))), 100.0) == {
+    assert signing.credentials(a_source(auth=Auth(bearer=(old, new))), 100.0) == {
         "Authorization": "Bearer new"
     }
     basic = Auth(
         basic=Basic(username="u", passwords=(a_secret("p:é"),)),
         api_key=ApiKey(header="X-Key", secrets=(new,)),
     )
-    assert send.credentials(a_source(auth=basic), 100.0) == {
+    assert signing.credentials(a_source(auth=basic), 100.0) == {
         "X-Key": "new",
         "Authorization": "Basic " + base64.b64encode("u:p:é".encode()).decode(),
     }
-    assert send.credentials(a_source(), 100.0) == {}
+    assert signing.credentials(a_source(), 100.0) == {}
 
 
 def test_a_source_whose_secrets_are_all_over_names_them_without_their_values() -> None:
     source = a_source(auth=Auth(bearer=(a_secret("hunter2", not_after=1.0),)))
     with pytest.raises(Failure, match="no live secret: token") as told:
-        send.credentials(source, 100.0)
+        signing.credentials(source, 100.0)
     assert "hunter2" not in str(told.value)
 
 
@@ -309,11 +309,11 @@ def test_a_file_that_is_missing_or_invalid_has_its_exit_code(
     assert told.value.code == 78
     assert "sources.billing.format" in capsys.readouterr().err
     with pytest.raises(Failure) as told:
-        send._input("@" + str(tmp_path / "absent"))
+        sources.content("@" + str(tmp_path / "absent"), "--data")
     assert told.value.code == 66
 
 
-@pytest.mark.parametrize("module", ["send", "secrets", "listen"])
+@pytest.mark.parametrize("module", ["send", "verify", "secrets", "listen"])
 def test_a_command_loads_no_server_before_it_serves(module: str) -> None:
     program = (
         f"import sys, hookpost.cli.{module}\n"

@@ -1,12 +1,11 @@
 """`hookpost send`: post one event to a source of the configuration, as its publisher would."""
 
 import argparse
-import base64
 import contextlib
-import difflib
 import http.client
 import json
 import os
+import secrets
 import socket
 import sys
 import uuid
@@ -14,14 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hookpost.cli import exits
+from hookpost.cli import exits, sources
 from hookpost.cli.client import Failure
 from hookpost.cli.output import printable
+from hookpost.cli.signing import Draft, proved, signs_id, usual_type
 from hookpost.clock import SystemClock
 from hookpost.core.attributes import PREFIX, SPECVERSION, STRUCTURED, encoded
 from hookpost.core.model import Format
-from hookpost.core.secrets import Secret
-from hookpost.core.settings import Address, Config, Source, UnixAddress
+from hookpost.core.settings import Address, Extractor, Source, UnixAddress
 
 SENT_BY = "/hookpost/send"
 """The `source` of CloudEvents that are made here."""
@@ -35,9 +34,9 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         "send",
         parents=[common],
         help="post an event to a source of the configuration",
-        description="Read an event from stdin and post it with the source's own credentials. To "
-        "an envelope or CloudEvents source: with --type the input is the data, without it the "
-        "whole envelope or event.",
+        description="Read an event from stdin and post it with the source's own credentials, "
+        "signed as its publisher signs. To an envelope or CloudEvents source: with --type the input "
+        "is the data, without it the whole envelope or event.",
     )
     parser.add_argument("source", metavar="SOURCE", help="a name under `sources`")
     parser.add_argument("--type", metavar="TYPE", help="the event's type")
@@ -46,7 +45,15 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         "--data", default="-", metavar="FILE",
         help="where the input is: a file, with or without @ before it; - is stdin (default)",
     )  # fmt: skip
-    parser.add_argument("--content-type", metavar="TYPE", help="default: application/json")
+    parser.add_argument(
+        "--content-type", metavar="TYPE",
+        help="default: application/json, or a form where the publisher (Twilio) sends forms",
+    )  # fmt: skip
+    parser.add_argument("--query", default="", metavar="Q", help="what follows ? in the address")
+    parser.add_argument(
+        "--key", metavar="FILE",
+        help="a private key (PEM) to sign with, where the source has the public one",
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 
@@ -56,52 +63,30 @@ def run(args: argparse.Namespace) -> int:
     Exit code 0 for 2xx, 1 for any other answer, 64 for a source or an option that does not fit,
     66 without a file, 69 when nobody answers, 78 for an invalid configuration.
     """
-    config = _config(args.config)
-    source = _source(config, args.source)
+    config = sources.configured(args.config, "send")
+    source = sources.named(config, args.source)
     headers, body = request_for(
         source,
-        _input(args.data),
+        sources.content(args.data, "--data"),
         event_type=args.type,
         event_id=args.id,
         content_type=args.content_type,
     )
-    headers.update(credentials(source, SystemClock().wall()))
-    status, answer = post(config.listen.ingest.address, source.path, headers, body)
+    draft = Draft(
+        source=source,
+        url=config.url_of(source),
+        query=args.query.removeprefix("?"),
+        headers=headers,
+        body=body,
+    )
+    pem = None if args.key is None else sources.content(args.key, "--key")
+    _checked({"id": args.id or "", "query": args.query})
+    event_id = args.id or f"evt_{secrets.token_hex(16)}"
+    signed, query = proved(draft, SystemClock().wall(), event_id, pem)
+    target = f"{source.path}?{query}" if query else source.path
+    status, answer = post(config.listen.ingest.address, target, signed, body)
     _show(status, answer, args.output)
     return exits.OK if 200 <= status < 300 else exits.NEGATIVE
-
-
-def _config(path: Path) -> Config:
-    from hookpost.config import load
-
-    loaded = load(path)
-    if loaded.config is None:
-        for mistake in loaded.errors:
-            print(mistake.render(), file=sys.stderr)
-        missing = any(mistake.code == "no-such-file" for mistake in loaded.errors)
-        code = exits.NO_INPUT if missing else exits.INVALID_CONFIG
-        raise Failure(f"send needs a valid configuration to find the source in: {path}", code)
-    return loaded.config
-
-
-def _source(config: Config, name: str) -> Source:
-    found = config.sources.get(name)
-    if found is None:
-        near = difflib.get_close_matches(name, config.sources, n=1)
-        hint = f'; did you mean "{near[0]}"?' if near else ""
-        known = ", ".join(config.sources) or "none"
-        raise Failure(f'no source "{name}" is configured ({known}){hint}', exits.USAGE)
-    return found
-
-
-def _input(name: str) -> bytes:
-    if name == "-":
-        return sys.stdin.buffer.read()
-    path = Path(name.removeprefix("@"))
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise Failure(f"--data {path}: {error.strerror}", exits.NO_INPUT) from None
 
 
 def request_for(
@@ -118,9 +103,9 @@ def request_for(
     """
     if source.format is Format.CLOUDEVENTS:
         return _cloudevent(event_type, event_id, content_type), data
-    headers = {"Content-Type": content_type or "application/json"}
+    headers = {"Content-Type": content_type or usual_type(source)}
     if source.format is Format.RAW:
-        _place(source, headers, event_type, event_id)
+        _place(source, headers, event_type, None if signs_id(source) else event_id)
         return _checked(headers), data
     if event_type is None:
         if event_id is not None:
@@ -160,8 +145,8 @@ def _place(
         header = source.event_type.header if source.event_type else None
         if header is None:
             raise Failure(
-                f'source "{source.name}" does not take its event type from a header: '
-                "leave --type out",
+                f'source "{source.name}" does not take its event type from a header'
+                f"{_instead(source.event_type)}: leave --type out",
                 exits.USAGE,
             )
         headers[header] = event_type
@@ -169,43 +154,27 @@ def _place(
         extractor = source.event_id
         if extractor is not None and extractor.header is None:
             raise Failure(
-                f'source "{source.name}" does not take its event id from a header: leave --id out',
+                f'source "{source.name}" does not take its event id from a header'
+                f"{_instead(extractor)}: leave --id out",
                 exits.USAGE,
             )
         header = extractor.header if extractor is not None else None
         headers[header or "Idempotency-Key"] = event_id
 
 
+def _instead(extractor: Extractor | None) -> str:
+    """Where it is taken from, as an aside."""
+    if extractor is None or extractor.text is None:
+        return ""
+    return f" but from {extractor.text}, which is a part of the input"
+
+
 def _checked(headers: dict[str, str]) -> dict[str, str]:
     for name, value in headers.items():
-        if not (value.isascii() and value.isprintable()):
-            raise Failure(
-                f"{value!a} cannot be sent in the header {name}: printable ASCII only", exits.USAGE
-            )
+        if not (value.isascii() and value.isprintable()) or (name == "query" and " " in value):
+            message = f"{value!a} cannot be sent as {name}: printable ASCII only"
+            raise Failure(message, exits.USAGE)
     return headers
-
-
-def credentials(source: Source, wall: float) -> dict[str, str]:
-    """The headers that prove who is speaking, with the first live secret of each kind."""
-    auth = source.auth
-    headers: dict[str, str] = {}
-    if auth.api_key is not None:
-        headers[auth.api_key.header] = _live(source, auth.api_key.secrets, wall)
-    if auth.basic is not None:
-        pair = f"{auth.basic.username}:{_live(source, auth.basic.passwords, wall)}"
-        token = base64.b64encode(pair.encode("utf-8", "surrogateescape")).decode("ascii")
-        headers["Authorization"] = f"Basic {token}"
-    if auth.bearer is not None:
-        headers["Authorization"] = f"Bearer {_live(source, auth.bearer, wall)}"
-    return headers
-
-
-def _live(source: Source, secrets: tuple[Secret, ...], wall: float) -> str:
-    for secret in secrets:
-        if secret.live(wall):
-            return secret.value.decode("utf-8", "surrogateescape")
-    names = ", ".join(secret.name for secret in secrets)
-    raise Failure(f'source "{source.name}" has no live secret: {names}', exits.UNAVAILABLE)
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -219,12 +188,17 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(os.fspath(self._path))
 
 
-def post(address: Address, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+def post(
+    address: Address, target: str, headers: Mapping[str, str], body: bytes
+) -> tuple[int, bytes]:
     """POST to the ingest listener; status and body of the answer. Failure (69) without one."""
     connection = _connection(address)
     try:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            connection.request("POST", path, body, dict(headers))  # may be refused half-way
+            sent = {
+                name: value.encode("utf-8", "surrogateescape") for name, value in headers.items()
+            }
+            connection.request("POST", target, body, sent)  # may be refused half-way
         answer = connection.getresponse()
         return answer.status, answer.read()
     except PermissionError:

@@ -1,4 +1,7 @@
-"""Secrets that verify signatures → keys: HMAC keys as bytes, public keys as what checks."""
+"""Secrets that verify signatures → keys: HMAC keys as bytes, public keys as what checks.
+
+And private keys, for `hookpost send`.
+"""
 
 import base64
 import binascii
@@ -6,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from hookpost.config.schema import Json
+from hookpost.core.publishing import Sign
 from hookpost.core.scheme import Check, Key
 from hookpost.core.secrets import Secret
 
@@ -61,6 +65,29 @@ def _check(text: bytes, algorithm: str, encoding: str) -> Check:
         return True
 
     return fits
+
+
+def signer(pem: bytes, algorithm: str) -> Sign:
+    """What signs with a private key in PEM, as publishers with public keys do.
+
+    ValueError: why it cannot; the reason never shows the key.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError("it is no private key in PEM") from None
+    except TypeError:
+        raise ValueError("it is locked by a password; write it without one") from None
+    match algorithm, key:
+        case "ed25519", ed25519.Ed25519PrivateKey():
+            return key.sign
+        case "ecdsa-p256", ec.EllipticCurvePrivateKey() if key.curve.name == "secp256r1":
+            return partial(key.sign, signature_algorithm=ec.ECDSA(hashes.SHA256()))
+    raise ValueError(f"it is no private key of the kind {algorithm}")
 
 
 def _public(text: bytes, encoding: str) -> Any:

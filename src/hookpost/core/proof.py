@@ -12,12 +12,13 @@ def prove(proofs: tuple[Proof, ...], received: Received, wall: float) -> Key | N
     """The key of the first proof that has one; None where there is none. Raises Unproven."""
     found: Key | None = None
     for proof in proofs:
-        key = _prove(proof, received, wall)
+        key = prove_one(proof, received, wall)
         found = found or key
     return found
 
 
-def _prove(proof: Proof, received: Received, wall: float) -> Key:
+def prove_one(proof: Proof, received: Received, wall: float) -> Key:
+    """The key, or the secret as one, with which one proof holds; raises Unproven."""
     match proof:
         case SignatureScheme():
             return signature.verify(proof, received, wall)

@@ -29,6 +29,28 @@ class Headers(Protocol):
         ...
 
 
+class HeaderList:
+    """Headers as a plain list of pairs, in the order they came."""
+
+    __slots__ = ("_pairs",)
+
+    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
+        self._pairs = tuple(pairs)
+
+    def get(self, name: str, /) -> str | None:
+        """See Headers."""
+        return next(iter(self.getall(name, ())), None)
+
+    def getall(self, name: str, default: Sequence[str], /) -> Sequence[str]:
+        """See Headers."""
+        lower = name.lower()
+        return [value for key, value in self._pairs if key.lower() == lower] or default
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """See Headers."""
+        return self._pairs
+
+
 class Twice(ValueError):
     """A header, or a field of the query, that counts only once is there several times."""
 
@@ -81,3 +103,8 @@ class Received:
             except ValueError:
                 self._json = None
         return self._json
+
+
+def called(url: str, query: str) -> str:
+    """The address with the query of one request, where it has none of its own."""
+    return f"{url}?{query}" if query and url and "?" not in url else url

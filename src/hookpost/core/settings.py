@@ -287,3 +287,10 @@ class Config:
     logging: Logging = field(default_factory=Logging)
     hash: str = ""
     fingerprint: str = field(default="", repr=False)
+
+    def url_of(self, source: Source) -> str:
+        """The address that its publisher was given; "" where nobody said."""
+        public = self.listen.ingest.public_url
+        if source.url is not None:
+            return source.url
+        return "" if public is None else f"{public}{source.path}"

@@ -10,6 +10,7 @@ import base64
 import binascii
 import hmac
 import re
+from typing import NamedTuple
 
 from hookpost.core.expression import Expression
 from hookpost.core.received import Received, Twice
@@ -40,12 +41,32 @@ class Unproven(Exception):
 Pairs = tuple[tuple[bytes, bytes], ...]
 
 
+class Claim(NamedTuple):
+    """What a request says of its signing: signatures, timestamp, and the text that they sign."""
+
+    candidates: list[bytes]
+    timestamp: bytes | None
+    signed: bytes
+
+
 def verify(scheme: SignatureScheme, received: Received, wall: float) -> Key:
     """The key that the request is signed with, at wall-clock time `wall`; raises Unproven."""
     live = live_keys(scheme.keys, wall)
+    claim = claimed(scheme, received)
+    key = _match(scheme, live, claim)
+    if key is None:
+        raise Unproven("unauthorized", "the signature does not fit")
+    place, timestamp = scheme.timestamp, claim.timestamp
+    if place is not None and timestamp is not None:
+        _fresh(place, timestamp, wall)
+    return key
+
+
+def claimed(scheme: SignatureScheme, received: Received) -> Claim:
+    """What is to be judged of a request; raises Unproven where something is missing."""
     candidates, pairs = offered(scheme.signature, received)
     place = scheme.timestamp
-    timestamp = None if place is None else _timestamp(place, received, pairs)
+    timestamp = None if place is None else timestamp_of(place, received, pairs)
     named = _named(scheme.id_headers, received, "id") if scheme.id_headers else None
     try:
         signed = render(scheme.template, Values(received, timestamp, named))
@@ -53,12 +74,7 @@ def verify(scheme: SignatureScheme, received: Received, wall: float) -> Key:
         raise Unproven(
             "unauthorized", f"what is signed cannot be put together: {mistake}"
         ) from None
-    key = _match(scheme, live, signed, candidates)
-    if key is None:
-        raise Unproven("unauthorized", "the signature does not fit")
-    if place is not None and timestamp is not None:
-        _fresh(place, timestamp, wall)
-    return key
+    return Claim(candidates, timestamp, signed)
 
 
 def live_keys(keys: tuple[Key, ...], wall: float) -> list[Key]:
@@ -161,7 +177,8 @@ def _member(path: Expression, received: Received, kind: type) -> bytes:
 # -- when ------------------------------------------------------------------------------------
 
 
-def _timestamp(place: TimestampPlace, received: Received, pairs: Pairs) -> bytes:
+def timestamp_of(place: TimestampPlace, received: Received, pairs: Pairs) -> bytes:
+    """The digits of the time of signing; raises Unproven."""
     if place.json is not None:
         value = _member(place.json, received, str if place.text else int)
     elif place.kv is not None:
@@ -178,10 +195,15 @@ def _timestamp(place: TimestampPlace, received: Received, pairs: Pairs) -> bytes
     return value
 
 
+def age_of(place: TimestampPlace, timestamp: bytes, wall: float) -> int:
+    """How old a timestamp is, in its own unit; negative: it is ahead of this clock."""
+    return int(wall * (1000 if place.milliseconds else 1)) - int(timestamp)
+
+
 def _fresh(place: TimestampPlace, timestamp: bytes, wall: float) -> None:
     """Inside the tolerance, both ways, inclusive; milliseconds are compared as such."""
     scale = 1000 if place.milliseconds else 1
-    age = int(wall * scale) - int(timestamp)
+    age = age_of(place, timestamp, wall)
     if abs(age) > place.tolerance * scale:
         seconds = abs(age) // scale
         side = "old" if age > 0 else "ahead of this machine's clock"
@@ -194,10 +216,9 @@ def _fresh(place: TimestampPlace, timestamp: bytes, wall: float) -> None:
 # -- does it fit -----------------------------------------------------------------------------
 
 
-def _match(
-    scheme: SignatureScheme, live: list[Key], signed: bytes, candidates: list[bytes]
-) -> Key | None:
+def _match(scheme: SignatureScheme, live: list[Key], claim: Claim) -> Key | None:
     """The first key that any signature fits; all are tried all the same."""
+    candidates, _, signed = claim
     encoding = scheme.signature.encoding
     found: Key | None = None
     for key in live:

@@ -18,8 +18,8 @@ from hookpost.core.scheme import Key, TwilioScheme
 from hookpost.core.signature import Unproven, live_keys
 
 HEADER = "X-Twilio-Signature"
-_FORM = "application/x-www-form-urlencoded"
-_DIGEST = "bodySHA256"
+FORM = "application/x-www-form-urlencoded"
+DIGEST = "bodySHA256"
 _PORTS = {"https": 443, "http": 80}
 ALGORITHMS = ("sha1", "sha256")
 MOST_FIELDS = 1000
@@ -30,14 +30,14 @@ def verify(scheme: TwilioScheme, received: Received, wall: float) -> Key:
     live = live_keys(scheme.keys, wall)
     try:
         given = received.header(HEADER)
-        digest = received.field(_DIGEST)
+        digest = received.field(DIGEST)
     except Twice as mistake:
         raise Unproven("unauthorized", str(mistake)) from None
     if given is None:
         raise Unproven("unauthorized", f"there is no header {HEADER}")
     if digest is not None:
         if not hmac.compare_digest(digest.encode(), body_digest(received.body)):
-            raise Unproven("unauthorized", f"{_DIGEST} is not the SHA-256 of the body")
+            raise Unproven("unauthorized", f"{DIGEST} is not the SHA-256 of the body")
         tail = b""
     else:
         tail = _form(received)
@@ -75,6 +75,12 @@ def form_text(body: bytes) -> bytes:
     ).encode()
 
 
+def is_form(received: Received) -> bool:
+    """Whether a request says that its body is a form."""
+    kind = (received.headers.get("Content-Type") or "").partition(";")[0]
+    return kind.strip().lower() == FORM
+
+
 def addresses(url: str) -> list[str]:
     """The ways in which an address may be written: with its usual port, and without."""
     parts = urlsplit(url)
@@ -88,11 +94,10 @@ def addresses(url: str) -> list[str]:
 
 
 def _form(received: Received) -> bytes:
-    kind = (received.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
     if not received.body:
         return b""
-    if kind != _FORM:
-        raise Unproven("unauthorized", f"a body that is no form needs {_DIGEST} in the address")
+    if not is_form(received):
+        raise Unproven("unauthorized", f"a body that is no form needs {DIGEST} in the address")
     try:
         return form_text(received.body)
     except ValueError:

@@ -19,7 +19,7 @@ from hookpost.core.media_types import takes
 from hookpost.core.model import Event, PutAnswer
 from hookpost.core.ratelimit import Bucket, RateLimit, full, resized, take
 from hookpost.core.reading import Reading, reading
-from hookpost.core.received import Received
+from hookpost.core.received import Received, called
 from hookpost.core.refusals import Refused
 from hookpost.core.settings import Source
 from hookpost.core.verification import Headers, Verdict, verify
@@ -71,9 +71,7 @@ class Entrance:
 
     def received(self, method: str, query: str, headers: Headers) -> Received:
         """A request to this source whose body is still to come."""
-        url = self.url
-        if query and url and "?" not in url:
-            url = f"{url}?{query}"
+        url = called(self.url, query)
         return Received(method=method, url=url, query=query, headers=headers, body=b"")
 
     @property
@@ -202,7 +200,7 @@ class IngestService:
                 snapshot=snapshot,
                 source=source,
                 metrics=self._metrics.source(source.name),
-                url=_url(source, snapshot.config.listen.ingest.public_url),
+                url=snapshot.config.url_of(source),
                 whole=proving.reads_whole(source),
                 methods=proving.methods(source),
             )
@@ -281,13 +279,6 @@ def _untaken(kinds: tuple[str, ...] | None, headers: Headers) -> Refused | None:
     if kinds is None or takes(kinds, headers.getall("Content-Type", ())):
         return None
     return Refused("content_type", f"this source takes {', '.join(kinds)}")
-
-
-def _url(source: Source, public: str | None) -> str:
-    """The address that its publisher was given; "" where nobody said."""
-    if source.url is not None:
-        return source.url
-    return "" if public is None else f"{public}{source.path}"
 
 
 def _merged(read: Sequence[Event | Refused], stored: Sequence[PutAnswer]) -> Batch:
