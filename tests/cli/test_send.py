@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
+from tests import certificates
 
-from hookpost.cli import send, signing, sources
+from hookpost.cli import posting, send, signing, sources
 from hookpost.cli.client import Failure
 from hookpost.core.model import Format
 from hookpost.core.secrets import Secret
@@ -173,7 +175,10 @@ def ingest() -> Iterator[Ingest]:
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", ""])
 def test_an_event_is_posted_over_tcp(ingest: Ingest, host: str) -> None:
     address = TcpAddress(host, ingest.server_port)
-    assert send.post(address, "/in/billing", {"X-A": "1"}, b"{}") == (202, b'{"eventId":"evt_1"}')
+    assert posting.post(address, "/in/billing", {"X-A": "1"}, b"{}") == (
+        202,
+        b'{"eventId":"evt_1"}',
+    )
     path, headers, body = ingest.requests[0]
     assert (path, headers["X-A"], body) == ("/in/billing", "1", b"{}")
 
@@ -188,7 +193,7 @@ def test_an_event_is_posted_over_a_unix_socket(tmp_path: Path) -> None:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
-            assert send.post(UnixAddress(path), "/in", {}, b"{}")[0] == 202
+            assert posting.post(UnixAddress(path), "/in", {}, b"{}")[0] == 202
         finally:
             server.shutdown()
             thread.join(10)
@@ -209,8 +214,44 @@ def test_a_refusal_half_way_through_the_body_is_still_read() -> None:
         thread = threading.Thread(target=refuse)
         thread.start()
         address = TcpAddress("127.0.0.1", server.getsockname()[1])
-        assert send.post(address, "/in", {}, b"x" * (1 << 20)) == (413, b"no")
+        assert posting.post(address, "/in", {}, b"x" * (1 << 20)) == (413, b"no")
         thread.join(10)
+
+
+@pytest.mark.parametrize("client_ca", [False, True])
+def test_a_listener_with_a_certificate_is_spoken_to_in_tls(tmp_path: Path, client_ca: bool) -> None:
+    authority = trustme.CA()
+    leaf = certificates.write(tmp_path, authority)
+    tls = certificates.settings(tmp_path, client_ca=client_ca)
+    (tmp_path / "mine.pem").write_bytes(leaf.private_key_and_cert_chain_pem.bytes())
+    with Ingest() as server:
+        server.socket = tls.context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        address = TcpAddress("127.0.0.1", server.server_port)
+        try:
+            shown = posting.trusting(tls, tmp_path / "mine.pem")
+            assert posting.post(address, "/in", {}, b"{}", shown)[0] == 202
+            certificates.write(tmp_path, trustme.CA())
+            with pytest.raises(Failure, match=r"no TLS with .*CERTIFICATE_VERIFY_FAILED"):
+                posting.post(
+                    address, "/in", {}, b"{}", posting.trusting(tls, tmp_path / "mine.pem")
+                )
+        finally:
+            server.shutdown()
+            thread.join(10)
+    with pytest.raises(Failure, match="--cert") as told:
+        posting.trusting(tls, tmp_path / "absent")
+    assert told.value.code == 66
+    if client_ca:
+        with pytest.raises(Failure, match="give --cert"):
+            posting.trusting(tls, None)
+
+
+def test_a_credential_that_is_not_ascii_is_sent_as_utf_8(ingest: Ingest) -> None:
+    address = TcpAddress("127.0.0.1", ingest.server_port)
+    assert posting.post(address, "/in", {"X-Key": "clé"}, b"")[0] == 202
+    assert ingest.requests[0][1]["X-Key"].encode("latin-1") == "clé".encode()
 
 
 def test_nobody_there_is_told_with_the_address(tmp_path: Path) -> None:
@@ -218,10 +259,10 @@ def test_nobody_there_is_told_with_the_address(tmp_path: Path) -> None:
         unused.bind(("127.0.0.1", 0))
         address = TcpAddress("127.0.0.1", unused.getsockname()[1])
         with pytest.raises(Failure, match=r"nobody answers at 127\.0\.0\.1") as told:
-            send.post(address, "/in", {}, b"")
+            posting.post(address, "/in", {}, b"")
     assert told.value.code == 69
     with pytest.raises(Failure, match="nobody answers at unix:") as told:
-        send.post(UnixAddress(tmp_path / "absent"), "/in", {}, b"")
+        posting.post(UnixAddress(tmp_path / "absent"), "/in", {}, b"")
     assert told.value.code == 69
 
 

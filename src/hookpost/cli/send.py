@@ -1,31 +1,26 @@
 """`hookpost send`: post one event to a source of the configuration, as its publisher would."""
 
 import argparse
-import contextlib
 import http.client
 import json
-import os
 import secrets
-import socket
 import sys
 import uuid
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hookpost.cli import exits, sources
 from hookpost.cli.client import Failure
 from hookpost.cli.output import printable
+from hookpost.cli.posting import post, trusting
 from hookpost.cli.signing import Draft, proved, signs_id, usual_type
 from hookpost.clock import SystemClock
 from hookpost.core.attributes import PREFIX, SPECVERSION, STRUCTURED, encoded
 from hookpost.core.model import Format
-from hookpost.core.settings import Address, Extractor, Source, UnixAddress
+from hookpost.core.settings import Extractor, Source
 
 SENT_BY = "/hookpost/send"
 """The `source` of CloudEvents that are made here."""
-TIMEOUT = 30.0  # seconds for the whole conversation's every step
-EVERY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not bound
 
 
 def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -53,6 +48,10 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--key", metavar="FILE",
         help="a private key (PEM) to sign with, where the source has the public one",
+    )  # fmt: skip
+    parser.add_argument(
+        "--cert", type=Path, metavar="FILE",
+        help="a certificate with its key (PEM), where the listener asks its clients for one",
     )  # fmt: skip
     parser.set_defaults(run=run)
 
@@ -84,7 +83,9 @@ def run(args: argparse.Namespace) -> int:
     event_id = args.id or f"evt_{secrets.token_hex(16)}"
     signed, query = proved(draft, SystemClock().wall(), event_id, pem)
     target = f"{source.path}?{query}" if query else source.path
-    status, answer = post(config.listen.ingest.address, target, signed, body)
+    listener = config.listen.ingest
+    context = None if listener.tls is None else trusting(listener.tls, args.cert)
+    status, answer = post(listener.address, target, signed, body, context)
     _show(status, answer, args.output)
     return exits.OK if 200 <= status < 300 else exits.NEGATIVE
 
@@ -175,48 +176,6 @@ def _checked(headers: dict[str, str]) -> dict[str, str]:
             message = f"{value!a} cannot be sent as {name}: printable ASCII only"
             raise Failure(message, exits.USAGE)
     return headers
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=TIMEOUT)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(os.fspath(self._path))
-
-
-def post(
-    address: Address, target: str, headers: Mapping[str, str], body: bytes
-) -> tuple[int, bytes]:
-    """POST to the ingest listener; status and body of the answer. Failure (69) without one."""
-    connection = _connection(address)
-    try:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            sent = {
-                name: value.encode("utf-8", "surrogateescape") for name, value in headers.items()
-            }
-            connection.request("POST", target, body, sent)  # may be refused half-way
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    except PermissionError:
-        raise Failure(f"{address} may not be opened by this user", exits.NO_PERMISSION) from None
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise Failure(
-            f"nobody answers at {address}: {reason}; is the gateway running?", exits.UNAVAILABLE
-        ) from None
-    finally:
-        connection.close()
-
-
-def _connection(address: Address) -> http.client.HTTPConnection:
-    if isinstance(address, UnixAddress):
-        return _UnixConnection(address.path)
-    host = EVERY_ADDRESS.get(address.host, address.host)
-    return http.client.HTTPConnection(host, address.port, timeout=TIMEOUT)
 
 
 def _show(status: int, answer: bytes, style: str) -> None:
