@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hookpost import __version__
-from hookpost.cli import check, config, exits, listen, live, output, records, secrets, send
+from hookpost.cli import (
+    check,
+    config,
+    exits,
+    listen,
+    live,
+    output,
+    records,
+    secrets,
+    send,
+    verify,
+)
 from hookpost.cli.client import AdminClient, Failure
 from hookpost.cli.records import Verbs
 
@@ -156,7 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     commands.add_parser("status", parents=[common], help="what the daemon says of itself")
     records.add_parsers(commands, common)
-    for module in (check, config, send, listen, secrets):
+    for module in (check, config, send, verify, listen, secrets):
         module.add_parser(commands, common)
     return parser
 

@@ -82,6 +82,17 @@ def meant(handshake: Handshake, received: Received) -> bool:
     return not conditions or all(_member(path, received, wanted) for path, wanted in conditions)
 
 
+def unproved(handshakes: tuple[Handshake, ...], received: Received) -> Handshake | None:
+    """The handshake that this is, where it needs no proof of an event's kind.
+
+    Told by the head alone; what is taken for one is answered as one, whatever its body is.
+    """
+    for handshake in handshakes:
+        if handshake.verify is not Verify.AUTH and meant_by_head(handshake, received):
+            return handshake
+    return None
+
+
 def answer(
     handshake: Handshake, received: Received, key: Key | None, wall: float
 ) -> Greeting | Refused:

@@ -1,6 +1,7 @@
 """Who speaks, judged with the body; and handshakes, which are answered and never stored."""
 
-from hookpost.core.handshake import Greeting, Handshake, Verify, answer, meant, meant_by_head
+from hookpost.core import handshake
+from hookpost.core.handshake import Greeting, Handshake, answer, meant
 from hookpost.core.proof import prove
 from hookpost.core.received import Received
 from hookpost.core.refusals import Refused
@@ -26,14 +27,8 @@ def methods(source: Source) -> frozenset[str]:
 
 
 def unproved(source: Source, received: Received) -> Handshake | None:
-    """The handshake that this is, where it needs no proof of an event's kind.
-
-    Told by the head alone; what is taken for one is answered as one, whatever its body is.
-    """
-    for handshake in source.handshakes:
-        if handshake.verify is not Verify.AUTH and meant_by_head(handshake, received):
-            return handshake
-    return None
+    """The handshake that this is, where it needs no proof of an event's kind."""
+    return handshake.unproved(source.handshakes, received)
 
 
 def judge(source: Source, received: Received, wall: float) -> Greeting | Refused | None:
@@ -49,9 +44,9 @@ def judge(source: Source, received: Received, wall: float) -> Greeting | Refused
     except Unproven as mistake:
         later = RETRY_LATER if mistake.code == "no_live_key" else None
         return Refused(mistake.code, _TOLD.get(mistake.code, mistake.why), later)
-    for handshake in source.handshakes:
-        if meant(handshake, received):
-            return answer(handshake, received, key, wall)
+    for one in source.handshakes:
+        if meant(one, received):
+            return answer(one, received, key, wall)
     if received.method != "POST":
         return Refused("handshake_invalid", "what this source asks of a handshake is missing")
     return None
