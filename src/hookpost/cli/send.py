@@ -13,7 +13,7 @@ from hookpost.cli import exits, sources
 from hookpost.cli.client import Failure
 from hookpost.cli.output import printable
 from hookpost.cli.posting import post, trusting
-from hookpost.cli.signing import Draft, proved, signs_id, usual_type
+from hookpost.cli.signing import Draft, proved, signs_id, token, usual_type
 from hookpost.clock import SystemClock
 from hookpost.core.attributes import PREFIX, SPECVERSION, STRUCTURED, encoded
 from hookpost.core.model import Format
@@ -50,6 +50,9 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         help="a private key (PEM) to sign with, where the source has the public one",
     )  # fmt: skip
     parser.add_argument(
+        "--token", metavar="FILE", help="a token of the issuer, where the source takes tokens (jwt)"
+    )
+    parser.add_argument(
         "--cert", type=Path, metavar="FILE",
         help="a certificate with its key (PEM), where the listener asks its clients for one",
     )  # fmt: skip
@@ -78,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
         headers=headers,
         body=body,
     )
+    if args.token is not None or source.auth.jwt is not None:
+        headers.update(token(source, args.token))
     pem = None if args.key is None else sources.content(args.key, "--key")
     _checked({"id": args.id or "", "query": args.query})
     event_id = args.id or f"evt_{secrets.token_hex(16)}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from hookpost.cli import exits
 from hookpost.cli.client import Failure
+from hookpost.cli.sources import content
 from hookpost.core.publishing import Sign, Unsignable, added_query, signed_headers
 from hookpost.core.received import HeaderList, Received, called
 from hookpost.core.scheme import SignatureScheme, TwilioScheme
@@ -91,6 +92,18 @@ def _signer(source: Source, pem: bytes) -> Sign:
         return signer(pem, public[0].algorithm)
     except ValueError as mistake:
         raise Failure(f"--key: {mistake}", exits.USAGE) from None
+
+
+def token(source: Source, file: str | None) -> dict[str, str]:
+    """The header with the token of a file; Failure (64) where there should be one, or not."""
+    if source.auth.jwt is None:
+        message = f'source "{source.name}" takes no tokens of an issuer: leave --token out'
+        raise Failure(message, exits.USAGE)
+    if file is None:
+        message = f'source "{source.name}" takes tokens that its issuer makes: give --token FILE'
+        raise Failure(message, exits.USAGE)
+    given = content(file, "--token").strip()
+    return {"Authorization": f"Bearer {given.decode('utf-8', 'surrogateescape')}"}
 
 
 def credentials(source: Source, wall: float) -> dict[str, str]:

@@ -1,13 +1,13 @@
-"""The steps of what the head of a request proves: bearer, basic, api key."""
+"""The steps of what the head of a request proves: bearer, basic, api key, token."""
 
 import base64
 import binascii
 import hmac
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import product
 
-from hookpost.core.diagnosis import keys
+from hookpost.core.diagnosis import keys, tokens
 from hookpost.core.diagnosis.case import Case
 from hookpost.core.diagnosis.findings import Diagnosis, life, quoted
 from hookpost.core.received import HeaderList, Received
@@ -38,32 +38,20 @@ def judged(found: Diagnosis, case: Case) -> None:
             found, case, "api_key", api_key.secrets,
             lambda secrets: Auth(api_key=replace(api_key, secrets=secrets)),
         )  # fmt: skip
-    for name in (field.name for field in fields(auth)):
-        value = getattr(auth, name)
-        if name not in ("bearer", "basic", "api_key", "proofs") and value is not None:
-            _other(found, name, verify(Auth(**{name: value}), case.received.headers, case.wall))
-
-
-def _other(found: Diagnosis, name: str, verdict: Verdict) -> None:
-    match verdict:
-        case Verdict.PASSED:
-            found.ok(name, "what the request proves is right")
-        case Verdict.REFUSED:
-            found.failed(name, "what the request must prove is missing or wrong", "unauthorized")
-        case Verdict.NO_KEY:
-            found.failed(name, "there is no live key to verify with", "no_live_key")
+    if auth.jwt is not None:
+        tokens.judged(found, case, auth.jwt)
 
 
 def _member(
     found: Diagnosis, case: Case, member: str, secrets: tuple[Secret, ...], asking: With
 ) -> None:
-    received, wall, tokens = case.received, case.wall, case.tokens
+    received, wall, given = case.received, case.wall, case.tokens
 
     def fits(secret: Secret, headers: HeaderList | None = None) -> bool:
-        auth, given = asking((keys.immortal(secret),)), headers or received.headers
-        return verify(auth, given, wall, tokens) is Verdict.PASSED
+        auth = asking((keys.immortal(secret),))
+        return verify(auth, headers or received.headers, wall, given) is Verdict.PASSED
 
-    match verify(asking(secrets), received.headers, wall, tokens):
+    match verify(asking(secrets), received.headers, wall, given):
         case Verdict.PASSED:
             name = next(one.name for one in secrets if one.live(wall) and fits(one))
             found.ok(member, f'the credential is the secret "{name}"')

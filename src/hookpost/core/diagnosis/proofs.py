@@ -72,18 +72,28 @@ def _unfit(found: Diagnosis, case: Case, proof: Proof, mistake: Unproven) -> Non
         key = trying.fits(proof, case.received, case.wall)
         if key is not None:
             found.ok("match", f'the signature fits the secret "{key.secret.name}"')
-        found.failed("freshness", mistake.why, mistake.code)
-        found.hint(
-            "clock",
-            "the signature is right, only the time is not: mend the clock that is wrong; for a "
-            "request saved earlier say when it came: --at TIME",
-        )
+        _stale(found, case, proof)
         return
     live = [one.name for one in _secrets(proof) if one.live(case.wall)]
     why = mistake.why
     if isinstance(proof, SignatureScheme | TwilioScheme) and "fit" in why:
         why = f"the signature fits none of the live secrets ({quoted(live)})"
     found.failed("match", why, mistake.code)
+
+
+def _stale(found: Diagnosis, case: Case, proof: Proof) -> None:
+    """The signature fits, the time does not."""
+    assert isinstance(proof, SignatureScheme) and proof.timestamp is not None  # noqa: S101, PT018 - it was judged
+    place = proof.timestamp
+    _, pairs = offered(proof.signature, case.received)
+    off = _off(place, timestamp_of(place, case.received, pairs), case.wall)
+    message = f"the timestamp is {off}; at most {span(place.tolerance)} are taken"
+    found.failed("freshness", message, "timestamp_stale")
+    found.hint(
+        "clock",
+        "the signature is right, only the time is not: a clock is off, or the request was held up "
+        "on its way; for one that was saved earlier say when it came: --at TIME",
+    )
 
 
 # -- signatures of the grammar ---------------------------------------------------------------
@@ -136,10 +146,15 @@ def _looks(text: bytes, encoding: Encoding) -> str:
 
 
 def _distance(place: TimestampPlace, stamp: bytes, wall: float) -> str:
+    said = f"{stamp.decode()}: {_off(place, stamp, wall)}"
+    return f"{said}; {span(place.tolerance)} are taken either way"
+
+
+def _off(place: TimestampPlace, stamp: bytes, wall: float) -> str:
     seconds = age_of(place, stamp, wall) / (1000 if place.milliseconds else 1)
-    side = "behind" if seconds > 0 else "ahead of"
-    said = f"{span(seconds)} {side} this clock" if abs(seconds) >= 1 else "that of this clock"
-    return f"{stamp.decode()}: {said}; {span(place.tolerance)} are taken either way"
+    if abs(seconds) < 1:
+        return "that of this clock"
+    return f"{span(seconds)} {'behind' if seconds > 0 else 'ahead of'} this clock"
 
 
 def _unit(found: Diagnosis, place: TimestampPlace | None, received: Received) -> None:

@@ -13,7 +13,7 @@ from hookpost.core.reading import Reading, reading
 from hookpost.core.received import Received
 from hookpost.core.refusals import Refused
 from hookpost.core.scheme import Key
-from hookpost.core.settings import Config, Source
+from hookpost.core.settings import Auth, Config, Source
 from hookpost.core.webhook_origin import grant
 
 _SHOWN = 10  # events of a batch
@@ -40,7 +40,7 @@ def diagnose(config: Config, source: Source, received: Received, wall: float) ->
     if received.method == "POST":
         _content(found, source, received)
     keys = [proofs.judged(found, case, proof) for proof in source.auth.proofs]
-    if not (source.auth.proofs or _asks(source)):
+    if source.auth == Auth():
         found.note("credentials", "the source asks for none: anybody may send")
     if not found.verified:
         found.skipped("event", "not read: nobody has proved to be its publisher")
@@ -56,11 +56,6 @@ def diagnose(config: Config, source: Source, received: Received, wall: float) ->
         return found
     _events(found, case)
     return found
-
-
-def _asks(source: Source) -> bool:
-    auth = source.auth
-    return not (auth.bearer is None and auth.basic is None and auth.api_key is None)
 
 
 def _address(found: Diagnosis, source: Source) -> None:

@@ -37,7 +37,9 @@ def _relaxed(proof: Proof) -> Proof:
         case TwilioScheme():
             return replace(proof, keys=tuple(map(_immortal, proof.keys)))
         case SignatureScheme():
-            when = proof.timestamp and replace(proof.timestamp, tolerance=float("inf"))
+            when = proof.timestamp
+            if when is not None:  # milliseconds: more digits are taken
+                when = replace(when, tolerance=float("inf"), milliseconds=True)
             return replace(proof, keys=tuple(map(_immortal, proof.keys)), timestamp=when)
 
 
@@ -54,12 +56,20 @@ def hints(found: Diagnosis, case: Case, proof: Proof) -> None:
             name, over = secret.name, life(secret, case.wall)
             found.hint("secret-not-live", f'it fits the secret "{name}", {over}')
         return
+    before = len(found.hints)
     if isinstance(proof, BodySecret):
         _try_texts(found, case, proof)
-        return
-    _try_keys(found, case, proof)
-    _try_bodies(found, case, proof)
-    _try_forms(found, case, proof)
+    else:
+        _try_keys(found, case, proof)
+        _try_bodies(found, case, proof)
+        _try_forms(found, case, proof)
+    if len(found.hints) == before:
+        found.hint(
+            "nothing-fits",
+            "nothing that was tried fits (the body written otherwise, the secrets read otherwise, "
+            "other secrets of this configuration, other forms): most likely the publisher signs "
+            "with a secret that is not here, or the body is not the one that was signed",
+        )
 
 
 def _try_keys(found: Diagnosis, case: Case, proof: Signed) -> None:
