@@ -154,7 +154,8 @@ ROWS: dict[str, tuple[Sent, str, str]] = {
              others=SHOP), "other-secret", '"shop"'),
     "bearer: over": (
         Sent({"auth": {"bearer": ["a", "b"]}}, [("Authorization", f"Bearer {CANARY}")],
-             secrets=BOTH, lives={"a": {"not_after": "2025-01-01T00:00:00Z"}}), "secret-not-live", "expired"),
+             secrets=BOTH, lives={"a": {"not_after": "2025-01-01T00:00:00Z"}}),
+        "secret-not-live", "expired"),
     "bearer: no Bearer": (
         Sent({"auth": {"bearer": ["a"]}}, [("Authorization", CANARY)]),
         "credential-form", "without Bearer before it"),
