@@ -30,8 +30,8 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         parents=[common],
         help="post an event to a source of the configuration",
         description="Read an event from stdin and post it with the source's own credentials, "
-        "signed as its publisher signs. To an envelope or CloudEvents source: with --type the input "
-        "is the data, without it the whole envelope or event.",
+        "signed as its publisher signs. To an envelope or CloudEvents source: with --type the "
+        "input is the data, without it the whole envelope or event.",
     )
     parser.add_argument("source", metavar="SOURCE", help="a name under `sources`")
     parser.add_argument("--type", metavar="TYPE", help="the event's type")
