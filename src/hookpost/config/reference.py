@@ -31,6 +31,7 @@ what is in force, and `# yaml-language-server: $schema=…` in the first line ma
 - Relative paths are relative to the file that names them.
 - A pattern in `include` that matches nothing is no mistake, since a directory for additions may be
   empty; a directory that is not there is a warning, and a plain name that is not there an error.
+- Sources of known providers, one by one, and how to describe any other: [sources.md](sources.md).
 - Expressions are [JMESPath](https://jmespath.org/) of at most 2 KiB, 200 nodes and 32 levels.
 """
 
