@@ -63,6 +63,7 @@ class Dispatcher:
         self._metrics = metrics
         self._dice = dice
         self._workers: dict[EndpointId, EndpointWorker] = {}
+        self._leaving: dict[EndpointWorker, None] = {}  # closing, and not yet closed
         self._running = Running(self._fail)
         self._started = False
         self._draining = False
@@ -141,9 +142,10 @@ class Dispatcher:
         again with a shorter grace while the first call still waits.
         """
         self._draining = True
-        workers = list(self._workers.values())
+        workers = [*self._workers.values(), *self._leaving]
         for worker in workers:
             worker.stop_claiming()
+        await self._running.stop()  # those that leave are closed here, too, by this patience
         finishing = [asyncio.ensure_future(worker.finished()) for worker in workers]
         try:
             if finishing:
@@ -154,8 +156,8 @@ class Dispatcher:
         for worker in workers:
             worker.interrupt()
         await asyncio.gather(*(worker.close(patience) for worker in workers))
-        await self._running.stop()
         self._workers.clear()
+        self._leaving.clear()
 
     def _add(self, endpoint_id: EndpointId, endpoint: Endpoint) -> None:
         worker = EndpointWorker(
@@ -177,7 +179,9 @@ class Dispatcher:
         # It may have come back meanwhile, and even left again: then another has seen to it.
         if worker.gate.removed and self._workers.get(worker.id) is worker:
             del self._workers[worker.id]
+            self._leaving[worker] = None
             await worker.close()
+            del self._leaving[worker]
 
     def _fail(self, error: BaseException) -> None:
         if not self.failed.done():
