@@ -37,6 +37,33 @@ async def flurry(run: "Run") -> None:
     await run.reload()
 
 
+async def flapping(run: "Run") -> None:
+    """One endpoint goes and comes with every reload, faster than its attempts end.
+
+    Now and then a sync fails in the middle, and the daemon ends with whatever was under way.
+    """
+    key = run.rng.choice(run.plan.lines).key
+    receiver, mood = run.network.receiver(key), run.network.receiver(key).mood
+    receiver.mood = run.rng.choice(["slow", "slow", "hanging", mood])
+    run.disk.slow = run.rng.choice([0.0, 0.0, 0.0, 0.3])
+    run.trace.note("flapping", key, receiver.mood, run.disk.slow)
+    await asyncio.gather(*(run.publishers.send() for _ in range(run.rng.randint(2, 8))))
+    for _ in range(run.rng.randint(3, 12)):
+        await run.sleep(run.rng.choice([0.0, 0.0, run.rng.uniform(0.0, 0.5)]))
+        if run.rng.random() < 0.2:
+            await run.publishers.send()
+        run.trace.note("plan", run.plan.flap(key, run.rng))
+        await run.reload()
+        run.disk.broken = run.disk.broken or run.rng.random() < 0.03
+    await run.sleep(1.0)
+    run.check()
+    run.disk.broken = False
+    line = run.plan.line(key)
+    line.present, line.paused, line.renamed_from = True, False, None
+    await run.reload()
+    receiver.mood, run.disk.slow = mood, 0.0
+
+
 async def clock(run: "Run") -> None:
     """The wall clock is stepped, and set right after a while."""
     step = run.rng.choice([-3600.0, 3600.0, -86400.0, 3650 * DAY, -3650 * DAY, 1.5])
@@ -109,4 +136,4 @@ async def deadly(run: "Run") -> None:
     await reload(run)
 
 
-FAULTS = (mood, mood, reload, flurry, clock, full, busy, order, broken, deadly)
+FAULTS = (mood, mood, reload, flurry, flapping, clock, full, busy, order, broken, deadly)

@@ -130,14 +130,16 @@ class Run:
         self.network.line = self._line
         self._life = await Life.begin(self.file, clock, self.network, self.rng)
         self._follow_plan()
-        grace = self.rng.choice([0.0, 1.0, 30.0])
+        grace, hurry = self.rng.choice([0.0, 1.0, 30.0]), self.rng.choice([None, None, 0.1])
         try:
             await weather()
             self.check()
         except Ended:
-            grace = 0.0
-        await self.life.end(grace)
+            await self.life.end(0.0, patience=0.0)
+        else:
+            await self.life.end(grace, hurry=hurry)
         self.trace.note("ended")
+        self.network.ended()
 
     async def _bad_weather(self) -> None:
         loop = asyncio.get_running_loop()
@@ -251,8 +253,8 @@ class Run:
         report = await life.reloader.reload()
         verdict = report.verdict.value
         self.trace.note("reload", verdict)
-        if mistaken and verdict != "invalid":
-            raise Violation(f"a file with a mistake was {verdict}")
+        if mistaken != (verdict == "invalid"):
+            raise Violation(f"a file with{'' if mistaken else 'out'} a mistake was {verdict}")
         if verdict != "applied" and life.current.snapshot is not before:
             raise Violation(f"a reload that was {verdict} changed what is in force")
         if verdict == "applied":
@@ -265,7 +267,7 @@ class Run:
 
         def apply(snapshot: Any) -> None:
             self.plans[snapshot.config.hash] = plan
-            self.network.reloaded([line for line in plan.lines if line.present])
+            self.network.reloaded(plan.lines)
             Life.apply(life, snapshot)
 
         return apply
