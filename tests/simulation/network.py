@@ -179,7 +179,7 @@ class Network:
             self._broken(f"{receiver.key}: more than {rate:g}/s with a burst of {burst}")
 
     def reloaded(self, lines: Sequence[Line]) -> None:
-        """A changed limit counts from now on, and gives nothing away.
+        """A limit that a reload or a start has changed counts from now on, and gives nothing away.
 
         Of an endpoint that leaves, nobody promised to remember how often it failed in a row.
         """

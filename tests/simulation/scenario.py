@@ -129,6 +129,7 @@ class Run:
         self.network.wall = clock.wall
         self.network.line = self._line
         self._life = await Life.begin(self.file, clock, self.network, self.rng)
+        self.network.reloaded(self.plan.lines)
         self._follow_plan()
         grace, hurry = self.rng.choice([0.0, 1.0, 30.0]), self.rng.choice([None, None, 0.1])
         try:
