@@ -30,7 +30,9 @@ async def reload(run: "Run") -> None:
 
 
 async def flurry(run: "Run") -> None:
-    """Many events at once, and a reload while they are on their way."""
+    """Many events in two waves, and a reload while they are on their way."""
+    await asyncio.gather(*(run.publishers.send() for _ in range(12)))
+    await run.sleep(run.rng.uniform(0.0, 0.02))
     await asyncio.gather(*(run.publishers.send() for _ in range(12)))
     await run.sleep(run.rng.uniform(0.0, 8.0))
     run.trace.note("plan", run.plan.change(run.rng, run.rng.choice(["resize", None])))
