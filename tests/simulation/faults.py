@@ -64,6 +64,8 @@ async def flapping(run: "Run") -> None:
     line.present, line.paused, line.renamed_from = True, False, None
     await run.reload()
     receiver.mood, run.disk.slow = mood, 0.0
+    await run.sleep(2.0)
+    run.check_rows()
 
 
 async def clock(run: "Run") -> None:

@@ -278,6 +278,19 @@ def forgets_who_is_leaving() -> Any:
 
 
 @mutant
+def returns_before_it_has_left() -> Any:
+    async def retire(self: Any, worker: Any) -> None:
+        await worker.finished()
+        if worker.gate.removed and self._workers.get(worker.id) is worker:
+            del self._workers[worker.id]
+            self._leaving[worker] = worker  # where nobody looks who adds one that returns
+            await worker.close()
+            del self._leaving[worker]
+
+    return mock.patch.object(Dispatcher, "_retire", retire)
+
+
+@mutant
 def applies_a_refused_file() -> Any:
     def make(refused: Any) -> Any:
         def applied(self: Any, old: Any, errors: Any) -> Any:

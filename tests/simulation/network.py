@@ -294,7 +294,8 @@ class SimTransport:
                 return Outcome(result=Result.SUCCESS, status=204)
 
     async def close(self) -> None:
-        """It counts as open until then."""
+        """It takes a moment, and counts as open until then."""
+        await _sleep(self._network.rng.uniform(0.0, 0.05))
         self._network.open.pop(self, None)
 
 

@@ -204,6 +204,13 @@ class Run:
         if left != (0, 0, 0, False):
             raise Violation(f"memory is not empty at rest: {left}")
 
+    def check_rows(self) -> None:
+        """A crash may trust no tokens but those that nobody has used since."""
+        life = self.life
+        for line in self.in_force().lines:
+            if line.present and life.outbox.endpoint(self.id(line)).tokens is not None:
+                raise Violation(f"{line.key}: its row holds tokens while it is in service")
+
     # -- the configuration -----------------------------------------------------------------------
 
     def _write_file(self, *, mistaken: bool = False) -> None:

@@ -1,5 +1,6 @@
 """Ends that seeds meet seldom, played on purpose: whatever is going on, nothing is left behind."""
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +51,27 @@ def test_an_endpoint_that_leaves_while_the_disk_fails_keeps_no_connection(run: R
         with pytest.raises(Ended):
             run.check()
         raise Ended
+
+    play(run, weather)
+    assert run.trace.tail().endswith("ended")
+
+
+@pytest.mark.parametrize("hurry", [each / 500 for each in range(12)])
+def test_an_end_that_is_hurried_keeps_no_connection(run: Run, hurry: float) -> None:
+    """The connections of before a reload, too, which close when their last attempt ends."""
+
+    async def weather() -> None:
+        run.network.receiver("b").mood = "hanging"
+        await run.publishers.send()
+        await run.sleep(0.1)
+        run.plan.line("b").concurrency += 1
+        await run.reload()
+        draining = asyncio.ensure_future(run.life.dispatcher.drain(0.0))
+        await run.sleep(hurry)
+        draining.cancel()
+        await asyncio.gather(draining, return_exceptions=True)
+        await run.life.dispatcher.drain(0.0)
+        run.network.ended()
 
     play(run, weather)
     assert run.trace.tail().endswith("ended")
