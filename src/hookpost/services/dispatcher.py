@@ -64,6 +64,7 @@ class Dispatcher:
         self._metrics = metrics
         self._dice = dice
         self._workers: dict[EndpointId, EndpointWorker] = {}
+        self._wanted: Mapping[EndpointId, Endpoint] = {}  # by the snapshot last applied
         self._leaving: dict[EndpointId, EndpointWorker] = {}  # closing, and not yet closed
         self._running = Running(self._fail)
         self._started = False
@@ -81,7 +82,10 @@ class Dispatcher:
         """Live by another snapshot from now on: cannot fail, resets nothing."""
         if self._draining:
             return
-        wanted = _wanted(snapshot)
+        wanted = self._wanted = {
+            snapshot.endpoint_ids[name]: endpoint
+            for name, endpoint in snapshot.config.endpoints.items()
+        }
         for endpoint_id, endpoint in wanted.items():
             worker = self._workers.get(endpoint_id)
             if worker is None:
@@ -181,20 +185,13 @@ class Dispatcher:
             await worker.close()
             del self._leaving[worker.id]
             # Back meanwhile? Only now: what was written last must not come after what is new.
-            endpoint = _wanted(self._current.snapshot).get(worker.id)
+            endpoint = self._wanted.get(worker.id)
             if endpoint is not None and not self._draining:
                 self._add(worker.id, endpoint)
 
     def _fail(self, error: BaseException) -> None:
         if not self.failed.done():
             self.failed.set_exception(error)
-
-
-def _wanted(snapshot: Snapshot) -> Mapping[EndpointId, Endpoint]:
-    return {
-        snapshot.endpoint_ids[name]: endpoint
-        for name, endpoint in snapshot.config.endpoints.items()
-    }
 
 
 def _state(worker: EndpointWorker, now: float, wall: float) -> EndpointState:
