@@ -30,11 +30,42 @@ async def reload(run: "Run") -> None:
 
 
 async def flurry(run: "Run") -> None:
-    """Many events at once, and a reload while they are on their way."""
+    """Many events in two waves, and a reload while they are on their way."""
+    await asyncio.gather(*(run.publishers.send() for _ in range(12)))
+    await run.sleep(run.rng.uniform(0.0, 0.02))
     await asyncio.gather(*(run.publishers.send() for _ in range(12)))
     await run.sleep(run.rng.uniform(0.0, 8.0))
     run.trace.note("plan", run.plan.change(run.rng, run.rng.choice(["resize", None])))
     await run.reload()
+
+
+async def flapping(run: "Run") -> None:
+    """One endpoint goes and comes with every reload, faster than its attempts end.
+
+    Now and then a sync fails in the middle, and the daemon ends with whatever was under way.
+    """
+    key = run.rng.choice(run.plan.lines).key
+    receiver, mood = run.network.receiver(key), run.network.receiver(key).mood
+    receiver.mood = run.rng.choice(["slow", "slow", "hanging", mood])
+    run.disk.slow = run.rng.choice([0.0, 0.0, 0.0, 0.3])
+    run.trace.note("flapping", key, receiver.mood, run.disk.slow)
+    await asyncio.gather(*(run.publishers.send() for _ in range(run.rng.randint(2, 8))))
+    for _ in range(run.rng.randint(3, 12)):
+        await run.sleep(run.rng.choice([0.0, 0.0, run.rng.uniform(0.0, 0.5)]))
+        if run.rng.random() < 0.2:
+            await run.publishers.send()
+        run.trace.note("plan", run.plan.flap(key, run.rng))
+        await run.reload()
+        run.disk.broken = run.disk.broken or run.rng.random() < 0.03
+    await run.sleep(1.0)
+    run.check()
+    run.disk.broken = False
+    line = run.plan.line(key)
+    line.present, line.paused, line.renamed_from = True, False, None
+    await run.reload()
+    receiver.mood, run.disk.slow = mood, 0.0
+    await run.sleep(2.0)
+    run.check_rows()
 
 
 async def clock(run: "Run") -> None:
@@ -109,4 +140,4 @@ async def deadly(run: "Run") -> None:
     await reload(run)
 
 
-FAULTS = (mood, mood, reload, flurry, clock, full, busy, order, broken, deadly)
+FAULTS = (mood, mood, reload, flurry, flapping, clock, full, busy, order, broken, deadly)

@@ -18,6 +18,7 @@ from hookpost.daemon.observer import StorageObserver
 from hookpost.metrics import Metrics
 from hookpost.services.commit import Commitment
 from hookpost.services.dispatcher import Dispatcher
+from hookpost.services.endpoint_worker import PATIENCE
 from hookpost.services.health import Health
 from hookpost.services.ingest import Batch, IngestService
 from hookpost.services.janitor import Janitor
@@ -149,9 +150,18 @@ class Life:
         answer: Stored | Duplicate | Refused = taken.answer
         return answer
 
-    async def end(self, grace: float) -> None:
-        """SIGTERM: drain, then close."""
+    async def end(
+        self, grace: float, patience: float = PATIENCE, hurry: float | None = None
+    ) -> None:
+        """SIGTERM, and after `hurry` seconds another: drain, then close."""
         self.health.draining = True
-        await self.dispatcher.drain(grace)
+        draining = asyncio.ensure_future(self.dispatcher.drain(grace, patience))
+        await asyncio.wait({draining}, timeout=hurry)
+        if draining.done():
+            await draining
+        else:
+            draining.cancel()
+            await asyncio.gather(draining, return_exceptions=True)
+            await self.dispatcher.drain(0.0, patience)
         await self._running.stop()
         await self.outbox.close()

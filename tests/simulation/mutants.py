@@ -19,6 +19,7 @@ from hookpost.core.payload import Letterhead
 from hookpost.core.retry import RetryPolicy
 from hookpost.core.settle import settle
 from hookpost.services import endpoint_row, endpoint_worker
+from hookpost.services.dispatcher import Dispatcher
 from hookpost.services.reload import Reloader
 from hookpost.storage.sqlite import claims, group, puts, rows, waiting
 from hookpost.storage.sqlite.store import Store
@@ -252,6 +253,41 @@ def miscounts() -> Any:
 def goes_on_while_paused() -> Any:
     paused = property(lambda _: False, lambda *_: None)
     return mock.patch.object(Gate, "paused", paused, create=True)
+
+
+@mutant
+def retires_an_endpoint_twice() -> Any:
+    async def retire(self: Any, worker: Any) -> None:
+        await worker.finished()
+        if worker.gate.removed:
+            del self._workers[worker.id]
+            await worker.close()
+
+    return mock.patch.object(Dispatcher, "_retire", retire)
+
+
+@mutant
+def forgets_who_is_leaving() -> Any:
+    async def retire(self: Any, worker: Any) -> None:
+        await worker.finished()
+        if worker.gate.removed and self._workers.get(worker.id) is worker:
+            del self._workers[worker.id]
+            await worker.close()
+
+    return mock.patch.object(Dispatcher, "_retire", retire)
+
+
+@mutant
+def returns_before_it_has_left() -> Any:
+    async def retire(self: Any, worker: Any) -> None:
+        await worker.finished()
+        if worker.gate.removed and self._workers.get(worker.id) is worker:
+            del self._workers[worker.id]
+            self._leaving[worker] = worker  # where nobody looks who adds one that returns
+            await worker.close()
+            del self._leaving[worker]
+
+    return mock.patch.object(Dispatcher, "_retire", retire)
 
 
 @mutant

@@ -74,6 +74,7 @@ class Network:
         self.time: Callable[[], float] = float
         self.line: Callable[[str], Line | None] = lambda key: None
         self.receivers: dict[str, Receiver] = {}
+        self.open: dict[SimTransport, None] = {}
         self.life = 0
         self.attempts = 0
         self.wall: Callable[[], float] = float
@@ -85,11 +86,20 @@ class Network:
     def transport(self, endpoint: Endpoint) -> "SimTransport":
         """See hookpost.transport.Transport."""
         key = endpoint.url.removeprefix("https://").partition(".")[0]
-        return SimTransport(self, self.receiver(key), endpoint)
+        made = SimTransport(self, self.receiver(key), endpoint)
+        self.open[made] = None
+        return made
+
+    def ended(self) -> None:
+        """The gateway has ended by itself: no connection may be left."""
+        if self.open:
+            keys = sorted(each.key for each in self.open)
+            raise Violation(f"it has ended, and connections are left to {keys}")
 
     def crashed(self, committed: float) -> None:
         """The gateway is gone, and with it what came after its last commit."""
         self.life += 1
+        self.open.clear()
         for receiver in self.receivers.values():
             receiver.busy, receiver.streak = 0, nan
             if receiver.opened > committed - SOON:
@@ -169,10 +179,15 @@ class Network:
             self._broken(f"{receiver.key}: more than {rate:g}/s with a burst of {burst}")
 
     def reloaded(self, lines: Sequence[Line]) -> None:
-        """A changed limit counts from now on, and gives nothing away."""
+        """A limit that a reload or a start has changed counts from now on, and gives nothing away.
+
+        Of an endpoint that leaves, nobody promised to remember how often it failed in a row.
+        """
         for line in lines:
             receiver = self.receiver(line.key)
-            if line.rate is not None and receiver.rate is not None:
+            if not line.present:
+                receiver.streak = nan
+            elif line.rate is not None and receiver.rate is not None:
                 self._refill(receiver, line, self.time())
 
     def _refill(self, receiver: Receiver, line: Line, now: float) -> None:
@@ -218,6 +233,7 @@ class SimTransport:
     """One endpoint's way to its receiver."""
 
     def __init__(self, network: Network, receiver: Receiver, endpoint: Endpoint) -> None:
+        self.key = receiver.key
         self._network = network
         self._receiver = receiver
         self._timeout = endpoint.timeout
@@ -245,6 +261,8 @@ class SimTransport:
             await _sleep(self._timeout)
             past.accepted += rng.random() < 0.2  # it has acted on what it did not answer
             return Outcome(result=Result.TIMEOUT, error="no answer in time")
+        if mood == "slow":
+            takes = rng.uniform(0.2, 0.9 * self._timeout)
         await _sleep(takes)
         return self._by_mood(mood, past)
 
@@ -276,7 +294,9 @@ class SimTransport:
                 return Outcome(result=Result.SUCCESS, status=204)
 
     async def close(self) -> None:
-        """Nothing is kept open."""
+        """It takes a moment, and counts as open until then."""
+        await _sleep(self._network.rng.uniform(0.0, 0.05))
+        self._network.open.pop(self, None)
 
 
 async def _sleep(seconds: float) -> None:

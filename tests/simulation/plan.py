@@ -50,6 +50,12 @@ class Line:
     present: bool = True
     renamed_from: str | None = None
 
+    @property
+    def other_name(self) -> str:
+        """What it is called when it is renamed and not yet renamed back."""
+        back = self.name.removesuffix("-alias")
+        return f"{self.name}-alias" if back == self.name else back
+
     def shown(self) -> dict[str, Any]:
         """As the file has it."""
         said: dict[str, Any] = {
@@ -125,6 +131,21 @@ class Plan:
         else:
             self._vary(line, rng)
         return f"{what} {line.key}"
+
+    def flap(self, key: str, rng: random.Random) -> str:
+        """Turn one endpoint over: gone or back, paused or not, renamed or back; what was done."""
+        line = self.line(key)
+        line.renamed_from = None
+        alone = sum(each.present for each in self.lines) == 1
+        what = rng.choice(["turn", "turn", "turn", "pause", "rename"])
+        if not line.present or (what == "turn" and not alone):
+            line.present = not line.present
+            return f"{'return' if line.present else 'remove'} {key}"
+        if what == "rename":
+            line.renamed_from, line.name = line.name, line.other_name
+            return f"rename {key}"
+        line.paused = not line.paused
+        return f"{'pause' if line.paused else 'resume'} {key}"
 
     def heal(self) -> None:
         """Everything is there, and nothing is paused or limited any more."""

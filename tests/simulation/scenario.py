@@ -129,15 +129,18 @@ class Run:
         self.network.wall = clock.wall
         self.network.line = self._line
         self._life = await Life.begin(self.file, clock, self.network, self.rng)
+        self.network.reloaded(self.plan.lines)
         self._follow_plan()
-        grace = self.rng.choice([0.0, 1.0, 30.0])
+        grace, hurry = self.rng.choice([0.0, 1.0, 30.0]), self.rng.choice([None, None, 0.1])
         try:
             await weather()
             self.check()
         except Ended:
-            grace = 0.0
-        await self.life.end(grace)
+            await self.life.end(0.0, patience=0.0)
+        else:
+            await self.life.end(grace, hurry=hurry)
         self.trace.note("ended")
+        self.network.ended()
 
     async def _bad_weather(self) -> None:
         loop = asyncio.get_running_loop()
@@ -201,6 +204,13 @@ class Run:
         if left != (0, 0, 0, False):
             raise Violation(f"memory is not empty at rest: {left}")
 
+    def check_rows(self) -> None:
+        """A crash may trust no tokens but those that nobody has used since."""
+        life = self.life
+        for line in self.in_force().lines:
+            if line.present and life.outbox.endpoint(self.id(line)).tokens is not None:
+                raise Violation(f"{line.key}: its row holds tokens while it is in service")
+
     # -- the configuration -----------------------------------------------------------------------
 
     def _write_file(self, *, mistaken: bool = False) -> None:
@@ -251,8 +261,8 @@ class Run:
         report = await life.reloader.reload()
         verdict = report.verdict.value
         self.trace.note("reload", verdict)
-        if mistaken and verdict != "invalid":
-            raise Violation(f"a file with a mistake was {verdict}")
+        if mistaken != (verdict == "invalid"):
+            raise Violation(f"a file with{'' if mistaken else 'out'} a mistake was {verdict}")
         if verdict != "applied" and life.current.snapshot is not before:
             raise Violation(f"a reload that was {verdict} changed what is in force")
         if verdict == "applied":
@@ -265,7 +275,7 @@ class Run:
 
         def apply(snapshot: Any) -> None:
             self.plans[snapshot.config.hash] = plan
-            self.network.reloaded([line for line in plan.lines if line.present])
+            self.network.reloaded(plan.lines)
             Life.apply(life, snapshot)
 
         return apply

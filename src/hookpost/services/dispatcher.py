@@ -1,7 +1,8 @@
 """One worker an endpoint: nothing is shared between them, so one that is slow costs only itself.
 
 Workers go by the endpoint's row, not its name: a renamed endpoint keeps its worker, and one that
-is removed and comes back while its last attempts end is the same, with the same places taken.
+is removed and comes back while its last attempts end is the same, with the same places taken. One
+that comes back later gets a new worker, which begins when the old one has written all it knew.
 """
 
 import asyncio
@@ -63,6 +64,8 @@ class Dispatcher:
         self._metrics = metrics
         self._dice = dice
         self._workers: dict[EndpointId, EndpointWorker] = {}
+        self._wanted: Mapping[EndpointId, Endpoint] = {}  # by the snapshot last applied
+        self._leaving: dict[EndpointId, EndpointWorker] = {}  # closing, and not yet closed
         self._running = Running(self._fail)
         self._started = False
         self._draining = False
@@ -79,14 +82,15 @@ class Dispatcher:
         """Live by another snapshot from now on: cannot fail, resets nothing."""
         if self._draining:
             return
-        wanted = {
+        wanted = self._wanted = {
             snapshot.endpoint_ids[name]: endpoint
             for name, endpoint in snapshot.config.endpoints.items()
         }
         for endpoint_id, endpoint in wanted.items():
             worker = self._workers.get(endpoint_id)
             if worker is None:
-                self._add(endpoint_id, endpoint)
+                if endpoint_id not in self._leaving:  # its successor is added when it has left
+                    self._add(endpoint_id, endpoint)
             else:
                 worker.apply(endpoint, self._metrics.endpoint(endpoint.name), self._transports)
         for endpoint_id, worker in self._workers.items():
@@ -130,7 +134,7 @@ class Dispatcher:
 
     async def idle(self) -> None:
         """Until no attempt is in flight and all that was decided is committed."""
-        for worker in list(self._workers.values()):
+        for worker in (*self._workers.values(), *self._leaving.values()):
             await worker.idle()
 
     async def drain(self, grace: float, patience: float = PATIENCE) -> None:
@@ -141,9 +145,10 @@ class Dispatcher:
         again with a shorter grace while the first call still waits.
         """
         self._draining = True
-        workers = list(self._workers.values())
+        workers = [*self._workers.values(), *self._leaving.values()]
         for worker in workers:
             worker.stop_claiming()
+        await self._running.stop()  # those that leave are closed here, too, by this patience
         finishing = [asyncio.ensure_future(worker.finished()) for worker in workers]
         try:
             if finishing:
@@ -154,8 +159,8 @@ class Dispatcher:
         for worker in workers:
             worker.interrupt()
         await asyncio.gather(*(worker.close(patience) for worker in workers))
-        await self._running.stop()
         self._workers.clear()
+        self._leaving.clear()
 
     def _add(self, endpoint_id: EndpointId, endpoint: Endpoint) -> None:
         worker = EndpointWorker(
@@ -176,8 +181,13 @@ class Dispatcher:
         await worker.finished()
         # It may have come back meanwhile, and even left again: then another has seen to it.
         if worker.gate.removed and self._workers.get(worker.id) is worker:
-            del self._workers[worker.id]
+            self._leaving[worker.id] = self._workers.pop(worker.id)
             await worker.close()
+            del self._leaving[worker.id]
+            # Back meanwhile? Only now: what was written last must not come after what is new.
+            endpoint = self._wanted.get(worker.id)
+            if endpoint is not None and not self._draining:
+                self._add(worker.id, endpoint)
 
     def _fail(self, error: BaseException) -> None:
         if not self.failed.done():

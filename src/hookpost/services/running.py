@@ -27,8 +27,9 @@ class Running:
         return task
 
     async def join(self) -> None:
-        """See all that runs end by itself."""
-        await asyncio.gather(*self._all, return_exceptions=True)
+        """See all that runs end by itself, even where the one who waits is cancelled."""
+        if self._all:
+            await asyncio.wait(list(self._all))
 
     async def stop(self) -> None:
         """Cancel what still runs and see it end."""
