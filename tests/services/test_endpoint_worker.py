@@ -23,6 +23,7 @@ from tests.dispatching import (
 )
 
 from hookpost.core.breaker import BreakerPolicy, Open
+from hookpost.core.errors import StorageUnavailable
 from hookpost.core.gate import Held, HeldBy
 from hookpost.core.model import DeadReason, Format, Outcome, Result, State
 from hookpost.core.ratelimit import RateLimit
@@ -648,3 +649,41 @@ async def test_a_restart_with_another_url_clears_gone(
     assert not moved.gate.paused
     await moved.idle()
     assert not bench.outbox.endpoint(worker.id).gone
+
+
+# -- the end, where the disk has failed ----------------------------------------------------------
+
+
+async def test_what_the_end_could_not_save_is_told_once_with_the_reason(
+    bench: Bench,
+    receiver: ScriptedReceiver,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise StorageUnavailable("disk I/O error")
+
+    worker = await bench.worker(an_endpoint(), receiver)
+    monkeypatch.setattr(bench.outbox, "update_endpoint", refuse)
+    await worker.close(patience=0.0)
+    (told,) = [each.fields for each in caplog.records if each.msg == "endpoint.unsaved"]  # type: ignore[attr-defined]
+    assert told == {"endpoint": "crm", "error": "disk I/O error", "again_in": None}
+    monkeypatch.undo()
+    await worker.close()
+
+
+async def test_a_row_that_is_saved_is_not_told_as_unsaved_because_a_settlement_is_late(
+    bench: Bench,
+    receiver: ScriptedReceiver,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def at_once(*_: Any, **__: Any) -> None:
+        return None
+
+    worker = await bench.worker(an_endpoint(), receiver)
+    monkeypatch.setattr(bench.outbox, "update_endpoint", at_once)
+    worker._settling.open += 1
+    await worker.close(patience=0.0)
+    worker._settling.open -= 1
+    assert not [each for each in caplog.records if each.msg == "endpoint.unsaved"]

@@ -40,6 +40,8 @@ class EndpointRow:
         self._changes: dict[str, Any] = {}
         self._writing: dict[str, Any] = {}
         self._writer: asyncio.Task[None] | None = None
+        self.ending = False  # what is refused from now on is not tried again for long
+        self.error = ""  # why the last write was refused
         self.record: EndpointRecord = outbox.endpoint(endpoint)
 
     @property
@@ -77,6 +79,7 @@ class EndpointRow:
                 self._writing, self._changes = self._changes, {}
                 try:
                     await self._outbox.update_endpoint(self._id, self._clock.now(), **self._writing)
+                    self.error = ""
                 except OutboxError as error:
                     self._refused(error)
                     await self._clock.sleep(AGAIN)
@@ -89,7 +92,9 @@ class EndpointRow:
         self._written()
 
     def _refused(self, error: OutboxError) -> None:
-        attempt_log.row_unsaved(self.record.name, str(error), AGAIN)
+        self.error = str(error)
+        if not self.ending:  # then whoever ends it tells what came of it
+            attempt_log.row_unsaved(self.record.name, self.error, AGAIN)
         self._changes = {**self._writing, **self._changes}
 
 

@@ -154,13 +154,15 @@ class EndpointWorker:
         await self._feeder.close(patience)
         await self._lanes.close()
         now = self._clock.now()
+        self._row.ending = True
         self._keep_breaker(tokens=self.gate.tokens(now), tokens_at=now)
         try:
             async with asyncio.timeout(patience):
                 await self.idle()
         except TimeoutError:
-            waited = f"not committed within {patience} s"
-            attempt_log.row_unsaved(self.name, waited, None)
+            if self._row.busy:
+                why = self._row.error or "it was not seen committed before the end"
+                attempt_log.row_unsaved(self.name, why, None)
         await self._running.stop()
         self._outfit[2].retire()
         await self._closing.join()
