@@ -22,6 +22,8 @@ from hookpost.core.settings import Auth, Config, TcpAddress
 
 Write = Callable[..., Loaded]
 
+SCHEMA = Path(__file__).with_name("mistakes") / "schemas" / "good.json"
+
 BASE = """\
 version: 1
 %s
@@ -394,6 +396,17 @@ KEYS: dict[str, Case] = {
         _source(RAW + "{value: v}, event_id: {expression: body.id}"),
         lambda c: billing(c).event_id.expression({"body": {"id": "7"}}),
         "7",
+    ),
+    "sources.NAME.event_types.NAME.schema": (
+        _source(f"event_types: {{a.b: {{schema: {SCHEMA}}}, 'c.*': {{}}}}"),
+        lambda c: (
+            [
+                (found.schema, [tuple(one) for one in found.validate(b"1", "$.data")])
+                for found in [billing(c).event_types.find("a.b")]
+            ]
+            + [billing(c).event_types.find("c.d").validate, billing(c).event_types.find("d")]
+        ),
+        [(str(SCHEMA), [("$.data", 'is not of type "object"')]), None, None],
     ),
     "sources.NAME.forward_headers": (
         _source("forward_headers: [X-Kind]"),

@@ -87,6 +87,8 @@ def test_every_optional_property_states_a_default_or_means_absence() -> None:
         "sources.NAME.max_body": "the listener's",
         "sources.NAME.content_types": "what the format can read",
         "sources.NAME.webhook_origins": "no handshake",
+        "sources.NAME.event_types": "every type",
+        "sources.NAME.event_types.NAME.schema": "data of any kind",
         "sources.NAME.event_type": "the envelope's",
         "sources.NAME.event_id": "the headers'",
         "sources.NAME.event_type.header": "the value",

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path as FilePath
 from typing import Any
 
 from hookpost.config import nodes
 from hookpost.config.diagnostics import Mark, Path, Report
 from hookpost.config.files import Tree
 from hookpost.config.schema import Json
+from hookpost.core.event_types import EventType
 from hookpost.core.secrets import Secret
 from hookpost.core.settings import Jwt, Tls
 
@@ -18,6 +20,7 @@ class Draft:
 
     `data` holds the sound values only; what was reported is left out, a refused list item is None.
     `material` are the texts of files that belong to the configuration, by the key that names them.
+    `schemas` are the sound JSON Schemas, by the absolute path of their file.
     `secrets` has a name for every configured secret and None where there is no value.
     """
 
@@ -29,6 +32,7 @@ class Draft:
     wall: float
     misspelled: set[tuple[Path, str]] = field(default_factory=set)
     secrets: dict[str, Secret | None] = field(default_factory=dict)
+    schemas: dict[FilePath, EventType] = field(default_factory=dict)
     material: dict[Path, str] = field(default_factory=dict)
     tls: Tls | None = None
     jwts: dict[str, Jwt] = field(default_factory=dict)

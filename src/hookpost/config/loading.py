@@ -13,6 +13,7 @@ from hookpost.config import (
     advice,
     diagnostics,
     endpoints,
+    event_types,
     files,
     mismatches,
     places,
@@ -149,6 +150,7 @@ def _checked(
     policies.check_egress(draft)
     sources.check(draft)
     sources.compile_expressions(draft)
+    event_types.check(draft)
     return draft
 
 

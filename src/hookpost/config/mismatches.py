@@ -111,9 +111,9 @@ class _Mistakes:
     def _name(self, path: Path, error: Any) -> None:
         key = error.instance
         inner = (*path, key)
-        code = "bad-header" if error.validator == "x-type" else "bad-name"
+        code = _code(error) if error.validator == "x-type" else "bad-name"
         self.report.error(nodes.key_mark(self.root, inner), inner, code, error.message)
-        if code == "bad-header":
+        if code != "bad-name":
             self.refused.add(inner)
 
     def _unknown_keys(self, path: Path, error: Any) -> None:
@@ -157,7 +157,7 @@ class _Mistakes:
             message = (
                 f"at most {error.validator_value} entries are taken"
                 if error.validator == "maxProperties"
-                else f"the map is empty; give at least one of {', '.join(known)}"
+                else f"the map is empty; give {_one_of(known)}"
             )
             self._error(path, "wrong-count", message)
             return
@@ -228,6 +228,10 @@ class _Mistakes:
                 inner = (*path, index)
                 self._error(inner, "duplicate-item", f"{quoted(item)} stands here twice; drop one")
                 return
+
+
+def _one_of(keys: list[str]) -> str:
+    return f"at least one of {', '.join(keys)}" if keys else "at least one, or drop the key"
 
 
 _CODES = {"route": "path", "socket": "address", "sent-header": "header"}

@@ -54,7 +54,7 @@ def render() -> str:
 
 def _rows(part: Json, prefix: str) -> Iterator[str]:
     inner = part.get("additionalProperties")
-    if isinstance(inner, dict) and prefix.count(".") == 0:
+    if isinstance(inner, dict) and "properties" not in part:
         yield from _rows(resolved(inner), f"{prefix}.NAME")
         return
     for key, value in part.get("properties", {}).items():

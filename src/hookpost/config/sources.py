@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hookpost.config import greetings, jwks, proofs, values
+from hookpost.config import event_types, greetings, jwks, proofs, values
 from hookpost.config.diagnostics import Path, quoted
 from hookpost.config.draft import Draft
 from hookpost.config.expressions import ExpressionMistake, compile_expression
@@ -199,6 +199,7 @@ def _source(draft: Draft, name: str, data: Json, limits: Mapping[str, RateLimit 
         auth=_auth(draft, name, data),
         event_type=_extractor(data.get("event_type")),
         event_id=_extractor(data.get("event_id")),
+        event_types=event_types.build(draft, name, data),
         forward_headers=tuple(data.get("forward_headers", ())),
         rate_limit=limits[data.get("rate_limit", "none")],
         url=data.get("url"),

@@ -36,12 +36,14 @@ class Extract(Protocol):
 class Reading(NamedTuple):
     """`cut` makes the parts of a batch (more than so many: at least one more); None: no batch.
 
-    `emptiable`: a batch without a part is nothing wrong.
+    `emptiable`: a batch without a part is nothing wrong. `root` is the path of an event's data in
+    the body, or in its part of the batch.
     """
 
     extract: Extract
     cut: Callable[[bytes, int], list[bytes] | Malformed] | None = None
     emptiable: bool = False
+    root: str = "$"
 
 
 def reading(source: Source, headers: Headers) -> Reading | Refused:
@@ -56,15 +58,16 @@ def reading(source: Source, headers: Headers) -> Reading | Refused:
     return found or Refused("content_type", _TAKEN[source.format])
 
 
+_DATA = "$.data"
 _RAW = Reading(raw_event)
 _ENVELOPES: Mapping[Media, Reading] = {
-    Media.JSON: Reading(envelope_event),
-    Media.NDJSON: Reading(envelope_event, lambda body, _: lines(body)),
+    Media.JSON: Reading(envelope_event, root=_DATA),
+    Media.NDJSON: Reading(envelope_event, lambda body, _: lines(body), root=_DATA),
 }
 _CLOUDEVENTS: Mapping[Mode, Reading] = {
     Mode.BINARY: Reading(binary_event),
-    Mode.STRUCTURED: Reading(structured_event),
-    Mode.BATCH: Reading(structured_event, entries, emptiable=True),
+    Mode.STRUCTURED: Reading(structured_event, root=_DATA),
+    Mode.BATCH: Reading(structured_event, entries, emptiable=True, root=_DATA),
 }
 _TAKEN: Mapping[Format, str] = {
     Format.ENVELOPE: "send application/json, a type that ends in +json, or application/x-ndjson",

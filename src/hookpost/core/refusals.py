@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from hookpost.core.violations import Violation
+
 
 class Refusal(NamedTuple):
     """One row: HTTP status, metric reason, title for people."""
@@ -42,11 +44,14 @@ REFUSALS: Mapping[str, Refusal] = {
     "type_missing": Refusal(422, "type", "The event has no type"),
     "type_invalid": Refusal(422, "type", "The event type is not valid"),
     "type_reserved": Refusal(422, "type", "The event type is reserved"),
+    "type_unlisted": Refusal(422, "type", "The event type is not taken here"),
+    "schema_invalid": Refusal(422, "schema", "The data does not fit the schema of its type"),
     "id_invalid": Refusal(422, "id", "The event id is not valid"),
     "batch_rejected": Refusal(422, None, "No event of the batch was taken"),
     "rate_limited": Refusal(429, "rate", "Too many events"),
     "header_too_large": Refusal(431, "too_large", "The request line or a header is too large"),
     "internal_error": Refusal(500, None, "The gateway failed; the event was not acknowledged"),
+    "validation_busy": Refusal(503, "rate", "The gateway has too many events to validate"),
     "too_many_connections": Refusal(503, "rate", "Too many connections"),
     "starting": Refusal(503, "draining", "The gateway is starting"),
     "draining": Refusal(503, "draining", "The gateway is shutting down"),
@@ -64,12 +69,13 @@ class Refused:
     """A request, or one line of a batch, that was refused; nothing of it was acknowledged.
 
     `detail` is for the publisher; it may quote the request and is never logged. `retry_after` is
-    seconds, None where trying again later is no remedy.
+    seconds, None where trying again later is no remedy. `violations` say where a schema is not met.
     """
 
     code: str
     detail: str
     retry_after: float | None = None
+    violations: tuple[Violation, ...] = ()
 
     @property
     def status(self) -> int:

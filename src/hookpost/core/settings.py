@@ -11,6 +11,7 @@ from typing import Any
 
 from hookpost.core.addresses import EgressPolicy
 from hookpost.core.breaker import BreakerPolicy
+from hookpost.core.event_types import EventTypes
 from hookpost.core.expression import Expression as Expression
 from hookpost.core.forwarding import Peers
 from hookpost.core.handshake import Handshake
@@ -196,6 +197,7 @@ class Source:
     """One publisher. `allow_from` None lets all addresses in; `dedup_window` None: no dedup.
 
     `max_body` None is the listener's; `content_types` None takes what the format can read.
+    `event_types` None takes every type.
     `url` is the address that the publisher was given, where it is not `public_url` and the path.
     `dedup_key` are the expressions whose values tell events apart, where the id does not.
     `webhook_origins` are in lower case, or `*`; none: no handshake is answered.
@@ -208,6 +210,7 @@ class Source:
     format: Format = Format.ENVELOPE
     event_type: Extractor | None = None
     event_id: Extractor | None = None
+    event_types: EventTypes | None = None
     forward_headers: tuple[str, ...] = ()
     dedup_window: float | None = 86400.0
     dedup_key: tuple[Expression, ...] = field(default=(), compare=False)

@@ -33,17 +33,19 @@ class TooSlow(StorageUnavailable):
 
 
 class Commitment:
-    """Events handed to the outbox. `answer` says what came of them; then `told` is called.
+    """Events handed to the outbox, or about to be. `answer` says what came of them; then `told` is
+    called.
 
     Speaks storage.outbox.Waiter: it is told in the call that ends the commit.
     """
 
-    __slots__ = ("_commit", "_entries", "_merge", "answer", "told")
+    __slots__ = ("_commit", "answer", "entries", "handed_in", "merge", "told")
 
     def __init__(self, commit: "Commit", entries: Sequence[Entry], merge: Merge | None) -> None:
         self._commit = commit
-        self._entries = entries
-        self._merge = merge
+        self.entries = entries
+        self.merge = merge
+        self.handed_in = False
         self.answer: Any = None  # None: not yet
         self.told: Callable[[], None] | None = None
 
@@ -53,24 +55,29 @@ class Commitment:
 
     def set_result(self, result: Any) -> None:
         """Committed: a PutAnswer, or one for each of several."""
-        if self._merge is None:
+        if self.merge is None:
             if isinstance(result, Duplicate):
-                self._commit.note(self._entries[0][0], result)
+                self._commit.note(self.entries[0][0], result)
             self.answer = result
         else:
-            for (event, _), answer in zip(self._entries, result, strict=True):
+            for (event, _), answer in zip(self.entries, result, strict=True):
                 if isinstance(answer, Duplicate):
                     self._commit.note(event, answer)
-            self.answer = self._merge(result)
+            self.answer = self.merge(result)
         self._tell()
 
     def set_exception(self, error: Exception) -> None:
         """Not committed, or nobody knows."""
-        self.answer = self._commit.refused(error)
+        late = isinstance(error, TooSlow) and not self.handed_in
+        self.conclude(BUSY if late else self._commit.refused(error))
+
+    def conclude(self, answer: Any) -> None:
+        """Answer without a commit."""
+        self.answer = answer
         self._tell()
 
     def _tell(self) -> None:
-        self._entries = ()  # the bodies need not stay
+        self.entries = ()  # the bodies need not stay
         if self.told is not None:
             self.told()
 
@@ -86,22 +93,44 @@ class Commit:
     def one(self, event: Event, owed: Owed) -> Commitment | Refused:
         """One event with its deliveries; the answer is a PutAnswer or Refused."""
         commitment = Commitment(self, ((event, owed),), None)
-        try:
-            self._outbox.submit(event, owed, commitment)
-        except Exception as error:
-            return self.refused(error)
-        return self._handed_in(commitment)
+        self._hand_in(commitment)
+        return self._queued(commitment)
 
     def many(self, entries: Sequence[Entry], merge: Merge) -> Commitment | Refused:
         """Events in one transaction, all or none; the answer is `merge(answers)`, or Refused."""
         commitment = Commitment(self, entries, merge)
-        try:
-            self._outbox.submit_many(entries, commitment)
-        except Exception as error:
-            return self.refused(error)
-        return self._handed_in(commitment)
+        self._hand_in(commitment)
+        return self._queued(commitment)
 
-    def _handed_in(self, commitment: Commitment) -> Commitment | Refused:
+    def later(self) -> Commitment:
+        """What a publisher waits for while its events are judged; then `hand_in` or `conclude`."""
+        commitment = Commitment(self, (), None)
+        self._queue.add(commitment)
+        return commitment
+
+    def hand_in(
+        self, commitment: Commitment, entries: Sequence[Entry], merge: Merge | None
+    ) -> None:
+        """The events of a `later`, as `many` has them, or as `one` where `merge` is None.
+
+        Nothing is stored where nobody waits any more.
+        """
+        if not commitment.done():
+            commitment.entries, commitment.merge = entries, merge
+            self._hand_in(commitment)
+
+    def _hand_in(self, commitment: Commitment) -> None:
+        commitment.handed_in = True
+        try:
+            if commitment.merge is None:
+                event, owed = commitment.entries[0]
+                self._outbox.submit(event, owed, commitment)
+            else:
+                self._outbox.submit_many(commitment.entries, commitment)
+        except Exception as error:
+            commitment.set_exception(error)
+
+    def _queued(self, commitment: Commitment) -> Commitment | Refused:
         if isinstance(commitment.answer, Refused):  # at once
             return commitment.answer
         self._queue.add(commitment)
@@ -170,4 +199,7 @@ IN_DOUBT = Refused(
     "storage_unavailable",
     "it is not known whether the event was stored; send it again with the same id",
     RETRY_SOON,
+)
+BUSY = Refused(
+    "validation_busy", "too much is waiting to be validated; nothing was stored", RETRY_SOON
 )

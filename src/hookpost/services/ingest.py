@@ -1,13 +1,12 @@
 """The road of an event: admit → verify → extract → route → put. Answers a value, not a status.
 
 The order is the contract's: method and path, limits (both the face's), then `admit`: address,
-credentials, fitness; then `accept`: signature, rate, parse, type, id, route, commit. An
+credentials, fitness; then `accept`: signature, rate, parse, type, schema, route, commit. An
 acknowledgement is given only after the outbox's commit; any doubt about it is a refusal.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from hookpost.clock import Clock
 from hookpost.core.envelope import Malformed
@@ -16,7 +15,6 @@ from hookpost.core.forwarding import Client, Peers, client
 from hookpost.core.handshake import Greeting
 from hookpost.core.identity import EventIds
 from hookpost.core.media_types import takes
-from hookpost.core.model import Event, PutAnswer
 from hookpost.core.ratelimit import Bucket, RateLimit, full, resized, take
 from hookpost.core.reading import Reading, reading
 from hookpost.core.received import Received, called
@@ -35,6 +33,8 @@ from hookpost.services.commit import (
 )
 from hookpost.services.health import Health
 from hookpost.services.snapshot import Current, Snapshot
+from hookpost.services.taking import Batch as Batch
+from hookpost.services.taking import Taking
 from hookpost.storage.outbox import Outbox
 
 _UNFIT = {
@@ -43,15 +43,6 @@ _UNFIT = {
     "storage_low": ("storage_low", RETRY_LATER),
     "storage_failed": ("storage_failed", RETRY_LATER),
 }
-
-Line = PutAnswer | Refused
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What became of each line or entry, in order."""
-
-    results: tuple[Line, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +101,7 @@ class IngestService:
         self._clock = clock
         self._health = health
         self._commit = Commit(outbox, clock, patience)
+        self._taking = Taking(self._commit, clock)
         self._ids = EventIds(dice())
         self._buckets: dict[str, tuple[Bucket, RateLimit]] = {}
         self._compiled: Snapshot | None = None
@@ -191,8 +183,13 @@ class IngestService:
         )
         if isinstance(event, Refused):
             return event
-        owed = entrance.snapshot.route(event.source, event.type)
-        return self._commit.one(event, owed)
+        types = entrance.source.event_types
+        if types is None:
+            owed = entrance.snapshot.route(event.source, event.type)
+            return self._commit.one(event, owed)
+        return self._taking.take(
+            types, entrance.snapshot, (event,), root=how.root, size=len(event.body), single=True
+        )
 
     def _compile(self, snapshot: Snapshot) -> None:
         self._entrances = {
@@ -256,14 +253,15 @@ class IngestService:
             how.extract(entrance.source, headers, part, self._ids, now=now, wall=wall)
             for part in parts
         ]
-        good = [
-            (event, entrance.snapshot.route(event.source, event.type))
-            for event in read
-            if not isinstance(event, Refused)
-        ]
-        if not good:
-            return _merged(read, ())
-        return self._commit.many(good, partial(_merged, read))
+        size = sum(map(len, parts))
+        return self._taking.take(
+            entrance.source.event_types,
+            entrance.snapshot,
+            read,
+            root=how.root,
+            size=size,
+            single=False,
+        )
 
 
 def _kept_out(entrance: Entrance, headers: Headers, peer: str | None) -> Refused | None:
@@ -279,9 +277,3 @@ def _untaken(kinds: tuple[str, ...] | None, headers: Headers) -> Refused | None:
     if kinds is None or takes(kinds, headers.getall("Content-Type", ())):
         return None
     return Refused("content_type", f"this source takes {', '.join(kinds)}")
-
-
-def _merged(read: Sequence[Event | Refused], stored: Sequence[PutAnswer]) -> Batch:
-    """What became of each line that was read."""
-    answers = iter(stored)
-    return Batch(tuple(one if isinstance(one, Refused) else next(answers) for one in read))

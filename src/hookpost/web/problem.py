@@ -17,12 +17,15 @@ _STATUS_LINES = {
 
 def document(refused: Refused) -> dict[str, Any]:
     """The problem's members; its type is the default `about:blank`, `code` tells them apart."""
-    return {
+    members: dict[str, Any] = {
         "title": refused.title,
         "status": refused.status,
         "code": refused.code,
         "detail": refused.detail,
     }
+    if refused.violations:
+        members["violations"] = [one._asdict() for one in refused.violations]
+    return members
 
 
 def problem(
