@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from cryptography.hazmat.primitives import serialization
+from tests import certificates, tokens
 from tests.daemon.harness import Home, Nursery
 from tests.web.test_presets import KEYS, SENT, secret_of, source_of
 from tests.web.test_signed_sources import CURVE, EDWARDS
@@ -173,3 +175,41 @@ def test_a_key_may_be_any_unlocked_one_in_pem() -> None:
         signer(locked, "ed25519")
     made = signer(pem(CURVE), "ecdsa-p256")(b"signed")
     assert base64.b64encode(made).startswith(b"ME")
+
+
+async def test_a_token_is_sent_over_tls_to_a_listener_that_asks_for_certificates(
+    home: Home, nursery: Nursery, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    authority = trustme.CA()
+    leaf = certificates.write(tmp_path, authority)
+    (tmp_path / "mine.pem").write_bytes(leaf.private_key_and_cert_chain_pem.bytes())
+    tokens.write(tmp_path / "keys.json", tokens.public(tokens.RSA, kid="one"))
+    now = int(time.time())  # noqa: TID251
+    made = tokens.token(headers={"kid": "one"}, exp=now + 60)
+    (tmp_path / "token").write_text(made + "\n")
+    home.config["listen"]["ingest"] = {
+        "address": "unix:run/ingest.sock",
+        "tls": {"cert": "cert.pem", "key": "key.pem", "client_ca": "ca.pem"},
+    }
+    jwt = {"jwks_file": "keys.json", "issuer": tokens.ISSUER, "audience": tokens.AUDIENCE}
+    home.config["sources"]["billing"]["auth"] = {"jwt": jwt}
+    home.config["sources"]["other"] = {"path": "/in/other", "auth": {"bearer": ["token"]}}
+    home.write()
+    await nursery.start()
+    publisher = Publisher(home, tmp_path, capsys)
+    envelope = b'{"eventType":"a.b","data":1}'
+    shown = ("--cert", str(tmp_path / "mine.pem"))
+    token = ("--token", str(tmp_path / "token"))
+
+    assert (await publisher.send("billing", *token, *shown, body=envelope))[0] == 0
+    for options, words in (
+        (token, "give --cert"),
+        (shown, "give --token"),
+        ((*shown, "--token", str(tmp_path / "absent")), "--token"),
+    ):
+        code, said = await publisher.send("billing", *options, body=envelope)
+        assert code in (64, 66)
+        assert words in said
+        assert made not in said
+    code, said = await publisher.send("other", *token, *shown, body=envelope)
+    assert (code, "leave --token out" in said) == (64, True)

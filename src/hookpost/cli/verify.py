@@ -119,8 +119,10 @@ def _tell(source: Source, found: Diagnosis) -> None:
 
 def _record(source: Source, found: Diagnosis) -> dict[str, Any]:
     steps = [
-        {"step": one.name, "result": one.result.value, "text": one.text} for one in found.steps
+        {"step": one.name, "result": one.result.value, "text": _plain(one.text)}
+        for one in found.steps
     ]
+    hints = [{"code": hint.code, "text": _plain(hint.text)} for hint in found.hints]
     return {
         "source": source.name,
         "verified": found.verified,
@@ -128,5 +130,10 @@ def _record(source: Source, found: Diagnosis) -> dict[str, Any]:
         "code": found.refusal,
         "failed": next((one.name for one in found.steps if one.result is Result.FAILED), None),
         "steps": steps,
-        "hints": [{"code": hint.code, "text": hint.text} for hint in found.hints],
+        "hints": hints,
     }
+
+
+def _plain(text: str) -> str:
+    """Text that can be written as UTF-8, whatever bytes it was made of."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,8 +1,10 @@
 """Which step a request fails at, and what is told where none does."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests import tokens
 from tests.core.diagnosis.cases import (
     ADDRESS,
     BODY,
@@ -19,9 +21,11 @@ from tests.core.diagnosis.cases import (
     stripe,
 )
 from tests.web.test_signed_sources import NOW
+from tests.web.test_tokens import config_of as token_config
 
-from hookpost.core.diagnosis import Result
+from hookpost.core.diagnosis import Result, diagnose
 from hookpost.core.diagnosis.findings import span
+from hookpost.core.received import HeaderList, Received
 
 STEPS: dict[str, tuple[Sent, str, str]] = {
     "no header": (github(headers=[]), "signature", "there is no header X-Hub-Signature-256"),
@@ -135,3 +139,62 @@ def test_a_handshake_is_told_without_what_the_secret_makes_of_it(tmp_path: Path)
     told = "\n".join(step.text for step in found.steps)
     assert "this is a handshake" in told
     assert mac(b"plain").hex() not in told
+
+
+def test_a_request_that_shows_a_secret_or_a_signature_is_told_without(tmp_path: Path) -> None:
+    source = {
+        "format": "raw",
+        "auth": {"api_key": {"header": "X-Key", "secrets": ["a"]}},
+        "event_type": {"header": "X-Key"},
+    }
+    found = diagnosed(tmp_path, Sent(source, [("X-Key", CANARY)]))
+    assert found.verified
+    assert "***" in [step.text for step in found.steps]
+    sent = github(source={**GITHUB, "event_type": {"header": "X-Hub-Signature-256"}})
+    found = diagnosed(tmp_path, sent)
+    assert ("type", "sha256=***") in [(step.name, step.text) for step in found.steps]
+
+
+@pytest.mark.parametrize("host", ["h:x", "[", "\udce9", "a b", "h:99999"])
+def test_any_host_is_an_address_that_does_not_fit(tmp_path: Path, host: str) -> None:
+    source = {"preset": "twilio", "secrets": ["a"], "url": ADDRESS}
+    headers = [("Host", host), ("X-Twilio-Signature", "\udce9" * 20)]
+    found = diagnosed(tmp_path, Sent(source, headers, body=b""))
+    assert [hint.code for hint in found.hints] == ["nothing-fits"]
+
+
+CLAIMED: dict[str, tuple[dict[str, Any], str]] = {
+    "another issuer": ({"iss": "https://x"}, "is of the issuer 'https://x', not"),
+    "another audience": ({"aud": "x"}, "is for 'x', not for"),
+    "over": ({"exp": tokens.NOW - 423}, "expired 7 min 3 s ago"),
+    "to come": ({"nbf": tokens.NOW + 3600}, "counts in 1 h only (nbf)"),
+    "endless": ({"exp": None}, "does not say, as a number"),
+}
+
+
+@pytest.mark.parametrize("name", CLAIMED)
+def test_what_is_wrong_with_a_token_is_told(tmp_path: Path, name: str) -> None:
+    claims, words = CLAIMED[name]
+    told = token_step(tmp_path, ("Authorization", f"Bearer {signed({**tokens.CLAIMS, **claims})}"))
+    assert words in told
+
+
+def test_a_token_that_counts_or_is_none(tmp_path: Path) -> None:
+    good = signed(tokens.CLAIMS)
+    assert "counts now" in token_step(tmp_path, ("Authorization", f"Bearer {good}"))
+    assert "no key of keys.json" in token_step(
+        tmp_path, ("Authorization", f"Bearer {good[:-4]}AAAA")
+    )
+    assert "there is no token" in token_step(tmp_path)
+    assert "behind the word Bearer" in token_step(tmp_path, ("Authorization", good))
+
+
+def signed(claims: dict[str, Any]) -> str:
+    return tokens.token(headers={"kid": "one"}, **claims)
+
+
+def token_step(folder: Path, *headers: tuple[str, str]) -> str:
+    config = token_config(folder)
+    received = Received(method="POST", headers=HeaderList(headers), body=b"{}")
+    found = diagnose(config, config.sources["x"], received, tokens.NOW)
+    return next(step.text for step in found.steps if step.name == "jwt")

@@ -1,6 +1,6 @@
 """What a diagnosis is made of, and the words for time that it uses."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -75,6 +75,12 @@ class Diagnosis:
     def failed(self, name: str, text: str, code: str) -> None:
         """A step that refuses the request."""
         self.steps.append(Step(name, Result.FAILED, text, code))
+
+    def veil(self, values: set[str]) -> None:
+        """Strike out what must not be shown, wherever a request has put it."""
+        for value in sorted(values, key=len, reverse=True):
+            self.steps = [replace(one, text=one.text.replace(value, "***")) for one in self.steps]
+            self.hints = [replace(one, text=one.text.replace(value, "***")) for one in self.hints]
 
     def hint(self, code: str, text: str) -> None:
         """A remedy; the first of each kind counts."""

@@ -186,9 +186,8 @@ def _twilio(found: Diagnosis, received: Received) -> bool:
         why = f"there is no header {twilio.HEADER}"
         found.failed("signature", why, "unauthorized")
         return False
-    found.ok(
-        "signature", f"the header {twilio.HEADER} holds {_looks(given.encode(), Encoding.BASE64)}"
-    )
+    looks = _looks(given.encode("utf-8", "surrogateescape"), Encoding.BASE64)
+    found.ok("signature", f"the header {twilio.HEADER} holds {looks}")
     shown = received.url.partition("?")[0] or "an address that nobody has told (url)"
     query = " with its query" if "?" in received.url else ""
     digest = f"{twilio.DIGEST}=" in received.query

@@ -1,5 +1,7 @@
 """A whole request, judged in the order of ingest, and the event that it would become."""
 
+from contextlib import suppress
+
 from hookpost.core.diagnosis import credentials, proofs
 from hookpost.core.diagnosis.case import Case
 from hookpost.core.diagnosis.findings import Diagnosis
@@ -12,11 +14,13 @@ from hookpost.core.model import Event
 from hookpost.core.reading import Reading, reading
 from hookpost.core.received import Received
 from hookpost.core.refusals import Refused
-from hookpost.core.scheme import Key
+from hookpost.core.scheme import Key, SignatureScheme
 from hookpost.core.settings import Auth, Config, Source
+from hookpost.core.signature import Unproven, offered
 from hookpost.core.webhook_origin import grant
 
 _SHOWN = 10  # events of a batch
+_LEAST_PRIVATE = 8  # characters
 
 
 def diagnose(config: Config, source: Source, received: Received, wall: float) -> Diagnosis:
@@ -26,16 +30,34 @@ def diagnose(config: Config, source: Source, received: Received, wall: float) ->
     """
     found = Diagnosis()
     case = Case(config=config, source=source, received=received, wall=wall)
+    _judge(found, case)
+    found.veil(_private(case))
+    return found
+
+
+def _private(case: Case) -> set[str]:
+    """Secrets and signatures; words of a few letters would strike out half of what is told."""
+    values = [secret.value for secret in case.config.secrets.values()]
+    for proof in case.source.auth.proofs:
+        if isinstance(proof, SignatureScheme):
+            with suppress(Unproven):
+                values += offered(proof.signature, case.received)[0]
+    texts = (value.decode("utf-8", "replace").strip() for value in values)
+    return {text for text in texts if len(text) >= _LEAST_PRIVATE}
+
+
+def _judge(found: Diagnosis, case: Case) -> None:
+    config, source, received, wall = case.config, case.source, case.received, case.wall
     _address(found, source)
     if received.method == "OPTIONS" and source.webhook_origins:
         _origin(found, source, received)
-        return found
+        return
     greeted = unproved(source.handshakes, received)
     if not _method(found, source, received) or not _body(found, config, source, received):
-        return found
+        return
     if greeted is not None:
         _greeting(found, greeted, received, None, wall)
-        return found
+        return
     credentials.judged(found, case)
     if received.method == "POST":
         _content(found, source, received)
@@ -44,18 +66,17 @@ def diagnose(config: Config, source: Source, received: Received, wall: float) ->
         found.note("credentials", "the source asks for none: anybody may send")
     if not found.verified:
         found.skipped("event", "not read: nobody has proved to be its publisher")
-        return found
+        return
     for handshake in source.handshakes:
         if meant(handshake, received):
             key = next((one for one in keys if one is not None), None)
             _greeting(found, handshake, received, key, wall)
-            return found
+            return
     if received.method != "POST":
         why = "what this source asks of a handshake is missing"
         found.failed("handshake", why, "handshake_invalid")
-        return found
+        return
     _events(found, case)
-    return found
 
 
 def _address(found: Diagnosis, source: Source) -> None:
