@@ -52,6 +52,9 @@ ROWS: dict[str, tuple[Sent, str, str]] = {
     "go wrote it": (github(_GO), "body-reserialised", "<, > and & escaped"),
     "php wrote it": (github(_PHP), "body-reserialised", "/ escaped"),
     "node wrote it": (github(_NODE), "body-reserialised", "whole numbers without .0"),
+    "numbers are kept": (
+        github(b'{"n":1.50,"m":1e2}', body=b'{"n": 1.50, "m": 1e2}'), "body-reserialised",
+        "compact JSON, with"),
     "indented was signed": (
         github(json.dumps(json.loads(BODY), indent=2).encode()), "body-reserialised",
         "indented by 2"),
