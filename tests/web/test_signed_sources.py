@@ -317,6 +317,23 @@ async def test_any_live_secret_verifies_and_no_other(tmp_path: Path, member: str
     assert refused.headers["WWW-Authenticate"] == 'Signature realm="hookpost"'
 
 
+async def test_why_is_for_the_operator_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(tmp_path, {"preset": "github", "secrets": ["a"]}, {"a": "key"}) as web:
+        replies = [
+            await post(web, BODY),
+            await post(web, BODY, ("X-Hub-Signature-256", "sha256=0")),
+        ]
+    assert [reply.status for reply in replies] == [401, 401]
+    assert replies[0].body == replies[1].body
+    told = [each.fields["why"] for each in caplog.records if each.msg == "request.rejected"]  # type: ignore[attr-defined]
+    assert told == [
+        "there is no header X-Hub-Signature-256 with the signature",
+        "the signature does not fit",
+    ]
+
+
 async def test_without_a_live_secret_nobody_is_blamed(tmp_path: Path) -> None:
     source = {
         "format": "raw",

@@ -30,7 +30,7 @@ def apply(draft: Draft) -> None:
             _check_absence(draft, name, own)
             continue
         _check(draft, name, own)
-        merged: Json = {**copy.deepcopy(dict(row)), **own, "format": "raw"}
+        merged: Json = {**own, **copy.deepcopy(dict(row)), **own, "format": "raw"}
         merged["auth"] = copy.deepcopy(dict(row["auth"]))
         if isinstance(own.get("auth"), dict):
             merged["auth"].update(own["auth"])

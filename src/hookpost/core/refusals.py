@@ -70,12 +70,15 @@ class Refused:
 
     `detail` is for the publisher; it may quote the request and is never logged. `retry_after` is
     seconds, None where trying again later is no remedy. `violations` say where a schema is not met.
+    `why` is for the operator's log, where the publisher is not to know; it quotes nothing of the
+    request.
     """
 
     code: str
     detail: str
     retry_after: float | None = None
     violations: tuple[Violation, ...] = ()
+    why: str | None = None
 
     @property
     def status(self) -> int:

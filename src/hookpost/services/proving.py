@@ -43,7 +43,8 @@ def judge(source: Source, received: Received, wall: float) -> Greeting | Refused
         key = prove(source.auth.proofs, received, wall)
     except Unproven as mistake:
         later = RETRY_LATER if mistake.code == "no_live_key" else None
-        return Refused(mistake.code, _TOLD.get(mistake.code, mistake.why), later)
+        told = _TOLD.get(mistake.code, mistake.why)
+        return Refused(mistake.code, told, later, why=mistake.why)
     for one in source.handshakes:
         if meant(one, received):
             return answer(one, received, key, wall)

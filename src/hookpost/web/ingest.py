@@ -70,6 +70,8 @@ class IngestFace:
             "status": refused.status,
             "peer": peer,
         }
+        if refused.why is not None:
+            fields["why"] = refused.why
         key = (metrics.name, refused.code)
         self._log.write(logging.WARNING, "request.rejected", key, fields)
 
