@@ -1,10 +1,12 @@
 """`hookpost listen`: a real receiver in a real process."""
 
 import argparse
+import asyncio
 import base64
 import hashlib
 import http.client
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -20,7 +22,7 @@ from typing import TextIO
 import pytest
 from standardwebhooks import Webhook
 
-from hookpost.cli import listen
+from hookpost.cli import listen, output
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(24))).decode()
 STARTER = (
@@ -156,6 +158,17 @@ def test_a_reader_that_leaves_ends_it_without_a_traceback() -> None:
         assert receiver.process.wait(10) == 0
         assert receiver.process.stderr is not None
         assert receiver.process.stderr.read() == ""
+
+
+def test_a_reader_that_leaves_ends_the_whole_command() -> None:
+    done = asyncio.Event()
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as unread, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdout", unread)
+        with output.checked():
+            listen._Printed().write("a line", done)
+    assert done.is_set()
 
 
 def test_a_full_disk_ends_it_with_one_line_and_exit_code_73() -> None:

@@ -241,17 +241,32 @@ def test_an_unwritable_stderr_leaves_the_exit_code_as_it_is(redirected: str) -> 
     absent = "/nowhere/gateway.yaml"
     assert shell(redirected, "endpoints", "list", "-c", absent)[0] == 66
     assert shell(redirected, "bogus")[0] == 64
+    assert shell(redirected, "check", absent)[0] == 66
 
 
-def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
+def unread(*words: str, words_too: bool = False) -> tuple[int, bytes]:
+    """Run a command whose stdout, and stderr if asked, nobody reads: exit code, stderr."""
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "wb") as closed:
         ran = subprocess.run(
-            [sys.executable, "-m", "hookpost", "secrets", "generate"],
-            stdout=closed, stderr=subprocess.PIPE,
+            [sys.executable, "-m", "hookpost", *words],
+            stdout=closed, stderr=closed if words_too else subprocess.PIPE,
         )  # fmt: skip
-    assert (ran.returncode, ran.stderr) == (0, b"")
+    return ran.returncode, ran.stderr or b""
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
+    assert unread("secrets", "generate") == (0, b"")
+
+
+@pytest.mark.parametrize("words_too", [False, True])
+def test_a_reader_that_has_left_changes_no_verdict(tmp_path: Path, words_too: bool) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text("version: 1\nbogus: 1\n" + "".join(f"x{n}: 1\n" for n in range(500)))
+    code, told = unread("check", str(file), words_too=words_too)
+    assert code == 78
+    assert words_too or told.endswith(b" errors, 0 warnings\n")
 
 
 def test_an_error_that_is_not_of_stdout_is_not_blamed_on_it(

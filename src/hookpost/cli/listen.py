@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from hookpost.cli import exits
-from hookpost.cli.output import mute, printable
+from hookpost.cli.output import mute, printable, unread
 from hookpost.cli.receiver import Fail, key_of, refusal
 from hookpost.clock import Clock, SystemClock
 
@@ -244,6 +244,8 @@ class _Printed:
             mute(sys.stdout)
             if not isinstance(error, BrokenPipeError):
                 self.failed = error.strerror
+            done.set()
+        if unread():
             done.set()
 
 

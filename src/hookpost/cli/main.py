@@ -63,9 +63,6 @@ def main(arguments: Sequence[str], *, hangup_was_asked: Callable[[], bool]) -> i
     except Failure as failure:
         output.say(f"hookpost: {failure}")
         return failure.code
-    except BrokenPipeError:
-        output.mute(sys.stdout)
-        return exits.OK
     except output.Unwritable as error:
         output.mute(sys.stdout)
         output.say(f"hookpost: standard output cannot be written: {error.strerror}")

@@ -125,40 +125,61 @@ class Unwritable(OSError):
     """Standard output does not take what is written to it."""
 
 
-class _Checked:
-    """A stream whose errors say that they are its own; a reader that left is none."""
+class _Stream:
+    """A standard stream without surprises. What cannot be written any more leads nowhere.
+
+    A reader that has left is no error: the command goes on, and its exit code is its own.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self.unread = False  # whether its reader has left
 
     def write(self, text: str) -> int:
-        return self._try(lambda: self._stream.write(text))
+        self._try(lambda: self._stream.write(text))
+        return len(text)
 
     def flush(self) -> None:
         self._try(self._stream.flush)
 
-    def _try(self, act: Callable[[], T]) -> T:
+    def _try(self, act: Callable[[], object]) -> None:
         try:
-            return act()
+            act()
         except BrokenPipeError:
-            raise
+            self.unread = True
+            mute(self._stream)
         except OSError as error:
-            raise Unwritable(error.errno, error.strerror) from None
+            self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        raise Unwritable(error.errno, error.strerror) from None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
 
+class _Words(_Stream):
+    """Standard error: where it cannot be written, the exit code must do."""
+
+    def _fail(self, error: OSError) -> None:
+        mute(self._stream)
+
+
 @contextmanager
 def checked() -> Iterator[None]:
     """Errors of stdout are Unwritable, so that no other is taken for one; all is written."""
-    plain = sys.stdout
-    sys.stdout = cast(TextIO, _Checked(plain))
+    plain = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = cast(TextIO, _Stream(plain[0])), cast(TextIO, _Words(plain[1]))
     try:
         yield
         flush()
     finally:
-        sys.stdout = plain
+        sys.stdout, sys.stderr = plain
+
+
+def unread() -> bool:
+    """Whether nobody reads standard output any more."""
+    return bool(getattr(sys.stdout, "unread", False))
 
 
 def mute(stream: TextIO) -> None:
