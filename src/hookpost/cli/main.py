@@ -110,15 +110,13 @@ def _socket(args: argparse.Namespace) -> Path:
         return Path(args.socket)
     if os.environ.get("HOOKPOST_SOCKET"):
         return Path(os.environ["HOOKPOST_SOCKET"])
-    from hookpost.config import lenient_admin_socket
+    from hookpost.config import lenient_admin_socket, why_unread
 
     found = lenient_admin_socket(args.config)
     if found is None:
-        raise Failure(
-            f"{args.config} cannot be read, so the admin socket is unknown; "
-            "give --config FILE or --socket PATH",
-            exits.NO_INPUT,
-        )
+        why, code = why_unread(args.config)
+        words = "; so the admin socket is unknown: give --config FILE or --socket PATH"
+        raise Failure(why + words, code)
     return found
 
 

@@ -1,7 +1,7 @@
 """gateway.yaml → a frozen Config, or every mistake at once, each with its place and its remedy."""
 
 from hookpost.config.diagnostics import Diagnostic, Severity, render
-from hookpost.config.lenient import lenient_admin_socket, lenient_database
+from hookpost.config.lenient import lenient_admin_socket, lenient_database, why_unread
 from hookpost.config.loading import ConfigError, Loaded, load
 from hookpost.config.restart import restart_only_changes
 from hookpost.config.schema import text as schema_text
@@ -19,4 +19,5 @@ __all__ = [
     "restart_only_changes",
     "schema_text",
     "shown",
+    "why_unread",
 ]

@@ -1,4 +1,4 @@
-"""Two paths out of a file that need not be valid: what the command line must find at all costs."""
+"""Paths out of a file that need not be valid: what the command line must find at all costs."""
 
 import os
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from pathlib import Path
 from hookpost.config import nodes, places, reading
 from hookpost.config.diagnostics import Mark
 from hookpost.config.files import Unreadable, content
+from hookpost.config.loading import EXITS
 
 _SHIPPED_RUNTIME = Path("/run/hookpost")
 _SHIPPED_STATE = Path("/var/lib/hookpost")
@@ -40,6 +41,15 @@ def lenient_database(path: Path, environ: Mapping[str, str] | None = None) -> Pa
         return directory / text
     default = places.default_database(directory, os.environ if environ is None else environ)
     return _existing(default, _SHIPPED_STATE / "outbox.db")
+
+
+def why_unread(path: Path) -> tuple[str, int]:
+    """Why nothing can be read of the file, for people, and the exit code: 66, or 77."""
+    try:
+        content(path)
+    except Unreadable as mistake:
+        return str(mistake), EXITS.get(mistake.code, EXITS["no-such-file"])
+    return f"{path} could not be read", EXITS["no-such-file"]  # it can by now
 
 
 def _partly(path: Path) -> nodes.Node | None:

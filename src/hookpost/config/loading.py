@@ -32,7 +32,7 @@ from hookpost.core.settings import Config
 HASHED = 12
 """Hexadecimal digits of a configuration's hash: 48 bits, exact in a float."""
 
-_EXITS = {"no-such-file": 66, "not-a-file": 66, "no-permission": 77}
+EXITS = {"no-such-file": 66, "not-a-file": 66, "no-permission": 77}
 
 
 class ConfigError(GatewayError):
@@ -74,7 +74,7 @@ class Loaded:
         if not self.errors:
             return 0
         first = self.errors[0]
-        return _EXITS.get(first.code, 78) if first.line == 0 and self.config is None else 78
+        return EXITS.get(first.code, 78) if first.line == 0 and self.config is None else 78
 
     def render(self, form: str = "text", *, context: bool = False) -> str:
         """All findings as `text`, `json` or `github`; with `context` source lines and carets."""
