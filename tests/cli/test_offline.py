@@ -1,6 +1,7 @@
 """The verbs on the database of a stopped daemon, by a file that need not be valid."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -134,7 +135,7 @@ def test_replay_makes_them_pending_in_a_new_round(hookpost: CommandLine) -> None
 
 def test_purge_deletes_for_good(hookpost: CommandLine) -> None:
     ran = hookpost("dead-letters", "purge", "--all", "--yes", "-o", "json")
-    assert ran.json == {"count": 2, "verb": "purged"}
+    assert ran.json == {"count": 2, "verb": "purged", "refused": []}
     ran = hookpost("dead-letters", "show", "1")
     assert ran.code == 1
     assert "delivery 1: there is none" in ran.err
@@ -155,9 +156,39 @@ def test_cancel_gives_up_what_is_not_final(hookpost: CommandLine) -> None:
     assert "delivery 3" in ran.err
 
 
+def test_each_number_that_was_named_in_vain_is_told_and_is_exit_code_1(
+    hookpost: CommandLine,
+) -> None:
+    looked = hookpost("dead-letters", "replay", "1", "3", "77", "--dry-run")
+    assert (looked.code, looked.out) == (1, "1 would be replayed\n")
+    assert "delivery 77: there is none" in looked.err
+    ran = hookpost("dead-letters", "replay", "1", "3", "5", "77")
+    assert (ran.code, ran.out) == (1, "1 replayed\n")
+    assert ran.err.splitlines()[1:] == [
+        "delivery 3: is delivered already",
+        "delivery 5: is parked: endpoint 'gone' left the configuration; configure it again, "
+        "or move it: hookpost deliveries retry --to ENDPOINT",
+        "delivery 77: there is none; it may have been purged",
+    ]
+    ran = hookpost("deliveries", "retry", "4", "2")
+    assert (ran.code, ran.out) == (1, "1 retried\n")
+    assert "delivery 2: is dead; replay it" in ran.err
+    ran = hookpost("deliveries", "cancel", "4", "3", "--yes", "-o", "json")
+    assert ran.code == 1
+    assert ran.json["refused"] == [{"id": 3, "why": "is delivered already"}]
+    ran = hookpost("deliveries", "retry", "5", "1", "--to", "audit")
+    assert (ran.code, ran.out) == (1, "1 retried\n")
+    assert "delivery 1: waits for endpoint 'crm'" in ran.err
+
+
+def test_numbers_that_are_all_done_are_exit_code_0(hookpost: CommandLine) -> None:
+    assert hookpost("dead-letters", "replay", "1", "2", "2").code == 0
+
+
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
+        (("deliveries", "retry", "--state", "parked", "--yes"), 1, ("parked", "--to")),
         (("dead-letters", "show", "77"), 1, ("77",)),
         (("dead-letters", "show", "3"), 1, ("3", "delivered", "hookpost deliveries show 3")),
         (("deliveries", "list", "--endpoint", "crn"), 1, ("crn", 'did you mean "crm"')),
@@ -247,6 +278,20 @@ def test_no_configuration_is_exit_code_66(hookpost: CommandLine) -> None:
     ran = hookpost("dead-letters", "list")
     assert ran.code == 66
     assert "none.yaml" in ran.err
+    assert "--socket" in ran.err
+
+
+@pytest.mark.parametrize("words", [("dead-letters", "list"), ("status",), ("reload",)])
+def test_a_configuration_that_may_not_be_read_is_exit_code_77(
+    hookpost: CommandLine, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    def refused(*_: object, **__: object) -> int:  # whatever user the tests run as
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("hookpost.config.files.os.open", refused)
+    ran = hookpost(*words)
+    assert ran.code == 77
+    assert "gateway.yaml may not be read by this user" in ran.err
     assert "--socket" in ran.err
 
 

@@ -81,9 +81,9 @@ async def test_a_dry_run_must_be_a_boolean_and_changes_nothing(operations: Opera
     with pytest.raises(BadRequest, match="dryRun 'yes'"):
         await perform(operations, "POST", "/deliveries/cancel", {"dryRun": "yes"})
     told = await perform(operations, "POST", "/deliveries/cancel", {"dryRun": True})
-    assert told == {"cancelled": 3, "dryRun": True}
+    assert told == {"cancelled": 3, "dryRun": True, "refused": []}
     told = await perform(operations, "POST", "/deliveries/cancel", {"ids": [1]})
-    assert told == {"cancelled": 1, "dryRun": False}
+    assert told == {"cancelled": 1, "dryRun": False, "refused": []}
     told = await perform(operations, "POST", "/deliveries/cancel", {"dryRun": True})
     assert told["cancelled"] == 2
 

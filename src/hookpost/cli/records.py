@@ -158,14 +158,14 @@ def change(verbs: Verbs, args: argparse.Namespace) -> int:
     if counted.get("leftAlone"):
         output.say(f"{counted['leftAlone']} of removed endpoints are left alone")
     if args.dry_run:
-        return _told(number, f"would be {wanted.done}", args)
+        return _told(counted, wanted.done, f"would be {wanted.done}", args)
     if number and (wanted.final or not args.ids):
         noun = wanted.noun[number != 1]
         if not output.confirmed(f"{wanted.order} {number} {noun}?", yes=args.yes):
             return exits.NEGATIVE
     if not args.ids and not number:
-        return _told(0, wanted.done, args)
-    return _told(verbs.post(wanted.path, body)[wanted.done], wanted.done, args)
+        return _told(counted, wanted.done, wanted.done, args)
+    return _told(verbs.post(wanted.path, body), wanted.done, wanted.done, args)
 
 
 def _wanted(args: argparse.Namespace) -> dict[str, Any]:
@@ -181,12 +181,19 @@ def _wanted(args: argparse.Namespace) -> dict[str, Any]:
     return body if to is None else {**body, "to": to}
 
 
-def _told(number: int, words: str, args: argparse.Namespace) -> int:
+def _told(answer: Mapping[str, Any], member: str, words: str, args: argparse.Namespace) -> int:
+    """Print how many; of those named by number also which not, and why: that is a negative end."""
+    number, refused = answer[member], answer.get("refused", ())
     if args.output == "table":
         print(f"{number} {words}")
     else:
-        output.record({"count": number, "verb": words}, args.output)
-    return exits.OK if number else exits.NEGATIVE
+        output.record({"count": number, "verb": words, "refused": refused}, args.output)
+    for each in refused:
+        output.say(f"delivery {each['id']}: {each['why']}")
+    changed = len(set(args.ids)) - number - len(refused)
+    if changed > 0:
+        output.say(f"{changed} changed while they were looked at; try them again")
+    return exits.OK if number and not refused and changed <= 0 else exits.NEGATIVE
 
 
 def deliveries(verbs: Verbs, args: argparse.Namespace) -> int:

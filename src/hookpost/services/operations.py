@@ -15,7 +15,9 @@ from hookpost.core.errors import Conflict, NotFound
 from hookpost.core.model import DeliveryId, EndpointId, EndpointRecord, State
 from hookpost.core.settings import Endpoint
 from hookpost.services import views
+from hookpost.services.named import named_in_vain
 from hookpost.services.views import Shown
+from hookpost.storage import refusals
 from hookpost.storage.outbox import DeliveryView, Outbox, Selection
 
 log = logging.getLogger("hookpost.admin")
@@ -24,6 +26,8 @@ PAGE = 100
 PAGE_MAX = 500
 OPEN = frozenset({State.PENDING, State.IN_FLIGHT, State.PARKED})
 DEAD = frozenset({State.DEAD})
+PARKED = frozenset({State.PARKED})
+CANCELLED = frozenset({State.PENDING, State.PARKED, State.DEAD})
 
 Live = Callable[[], Mapping[str, Mapping[str, Any]]]
 """Each endpoint's live state: inFlight, breaker, heldBy, by name."""
@@ -118,31 +122,36 @@ class Operations:
     async def retry(self, selection: Selection, *, to: str | None, dry_run: bool) -> Shown:
         """Pending deliveries become due now; with `to`, parked ones move to that endpoint."""
         target = None
-        wanted = {State.PENDING}
+        states = frozenset({State.PENDING})
         if to is not None:
             record = self._record(to)
             if record.removed_at is not None:
                 raise Conflict(f"endpoint {to} is not in the configuration: nothing can move there")
             target = record.id
-            wanted = {State.PARKED}
+            states = PARKED
         elif selection.endpoint is not None and self._removed(selection.endpoint):
             raise Conflict(
                 f"endpoint {selection.endpoint} is not in the configuration, its deliveries are "
                 "parked: configure it again, or move them with --to ENDPOINT"
             )
-        selection = _narrowed(selection, frozenset(wanted))
+        elif selection.states == PARKED:
+            raise Conflict("parked deliveries are moved to another endpoint: say which, --to NAME")
+        selection = _narrowed(selection, states)
+        why = refusals.unchanged if to is None else refusals.unmoved
+        refused = await named_in_vain(self._outbox, selection, states, why)
         if dry_run:
-            return await self._counted(selection, "retried")
+            return await self._counted(selection, "retried", states, refused)
         number = await self._outbox.retry(selection, self._clock.now(), to=target)
-        return _done("deliveries.retried", selection, "retried", number)
+        return _done("deliveries.retried", selection, "retried", number, refused)
 
     async def cancel(self, selection: Selection, *, dry_run: bool) -> Shown:
         """Pending, parked and dead deliveries become cancelled; those in flight do not."""
-        selection = _narrowed(selection, frozenset({State.PENDING, State.PARKED, State.DEAD}))
+        selection = _narrowed(selection, CANCELLED)
+        refused = await named_in_vain(self._outbox, selection, CANCELLED, refusals.unchanged)
         if dry_run:
-            return await self._counted(selection, "cancelled")
+            return await self._counted(selection, "cancelled", CANCELLED, refused)
         number = await self._outbox.cancel(selection, self._clock.now())
-        return _done("deliveries.cancelled", selection, "cancelled", number)
+        return _done("deliveries.cancelled", selection, "cancelled", number, refused)
 
     async def replay(self, selection: Selection, *, dry_run: bool) -> Shown:
         """Dead letters become pending in a new round; those of removed endpoints are left alone."""
@@ -151,21 +160,26 @@ class Operations:
                 f"endpoint {selection.endpoint} is not in the configuration: its dead letters can "
                 "be replayed when it is configured again"
             )
-        left = await self._of_removed(replace(selection, states=DEAD))
-        if dry_run:
-            counted = await self._counted(replace(selection, states=DEAD), "replayed")
-            return {**counted, "replayed": counted["replayed"] - left, "leftAlone": left}
         selection = _narrowed(selection, DEAD)
+        left = await self._of_removed(replace(selection, states=DEAD))
+        gone = {one.name for one in self._outbox.endpoints() if one.removed_at is not None}
+        refused = await named_in_vain(self._outbox, selection, DEAD, refusals.not_replayed, gone)
+        left_alone = 0 if selection.ids is not None else left  # told one by one
+        if dry_run:
+            counted = await self._counted(selection, "replayed", DEAD, refused)
+            return {**counted, "replayed": counted["replayed"] - left, "leftAlone": left_alone}
         number = await self._outbox.replay(selection, self._clock.now())
-        return {**_done("dead_letters.replayed", selection, "replayed", number), "leftAlone": left}
+        done = _done("dead_letters.replayed", selection, "replayed", number, refused)
+        return {**done, "leftAlone": left_alone}
 
     async def purge(self, selection: Selection, *, dry_run: bool) -> Shown:
         """Delete dead letters for good."""
-        if dry_run:
-            return await self._counted(replace(selection, states=DEAD), "purged")
         selection = _narrowed(selection, DEAD)
+        refused = await named_in_vain(self._outbox, selection, DEAD, refusals.unchanged)
+        if dry_run:
+            return await self._counted(selection, "purged", DEAD, refused)
         number = await self._outbox.purge_dead(selection)
-        return _done("dead_letters.purged", selection, "purged", number)
+        return _done("dead_letters.purged", selection, "purged", number, refused)
 
     async def pause(self, name: str) -> Shown:
         """Hold an endpoint's deliveries until a person resumes it."""
@@ -196,12 +210,16 @@ class Operations:
         at = DeliveryId(before) if before is not None else None
         return await self._outbox.deliveries(selection, before=at, limit=limit)
 
-    async def _counted(self, selection: Selection, verb: str) -> Shown:
+    async def _counted(
+        self, selection: Selection, verb: str, states: frozenset[State], refused: Sequence[Shown]
+    ) -> Shown:
         await self._known(selection)
+        if selection.ids is not None:
+            selection = replace(selection, states=states)
         number = await self._outbox.count(selection)
         if selection.limit is not None:
             number = min(number, selection.limit)
-        return {verb: number, "dryRun": True}
+        return {verb: number, "dryRun": True, "refused": refused}
 
     def _removed(self, name: str) -> bool:
         records = [record for record in self._outbox.endpoints() if record.name == name]
@@ -261,6 +279,8 @@ def _paged(
     }
 
 
-def _done(event: str, selection: Selection, verb: str, number: int) -> Shown:
+def _done(
+    event: str, selection: Selection, verb: str, number: int, refused: Sequence[Shown]
+) -> Shown:
     log.info(event, extra={"fields": {"count": number, "endpoint": selection.endpoint}})
-    return {verb: number, "dryRun": False}
+    return {verb: number, "dryRun": False, "refused": refused}

@@ -143,7 +143,7 @@ def _read(key: str, value: object, read: Callable[[Any], T], expected: str) -> T
 def _numbers(value: Any) -> tuple[DeliveryId, ...]:
     if not isinstance(value, list) or len(value) > IDS_MAX:
         raise ValueError(value)
-    return tuple(DeliveryId(_number(each)) for each in value)
+    return tuple(dict.fromkeys(DeliveryId(_number(each)) for each in value))
 
 
 def _states(value: Any) -> frozenset[State]:

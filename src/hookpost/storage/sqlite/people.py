@@ -13,6 +13,7 @@ from typing import Any
 from hookpost.core.errors import Conflict, NotFound
 from hookpost.core.model import DeliveryId, EndpointId, State
 from hookpost.storage.outbox import DeliveryDetail, DeliveryView, PendingAge, Selection
+from hookpost.storage.refusals import ABSENT
 from hookpost.storage.sqlite import sql
 from hookpost.storage.sqlite.claims import Claims
 from hookpost.storage.sqlite.reader import Reader
@@ -104,7 +105,7 @@ class People:
         view = await self._view(delivery)
         events = list(await self._reader.rows(self._texts["event"], (view.sequence,)))
         if not events:  # purged between the two readings
-            raise NotFound(f"delivery {delivery}: there is none; it may have been purged")
+            raise NotFound(f"delivery {delivery}: {ABSENT}")
         attempts = await self._reader.rows(self._texts["attempts"], (delivery,))
         return DeliveryDetail(
             view=view, event=event_of(events[0]), attempts=[attempt_of(row) for row in attempts]
@@ -207,5 +208,5 @@ class People:
     async def _view(self, delivery: DeliveryId) -> DeliveryView:
         views = await self.deliveries(Selection(ids=(delivery,)), None, 1)
         if not views:
-            raise NotFound(f"delivery {delivery}: there is none; it may have been purged")
+            raise NotFound(f"delivery {delivery}: {ABSENT}")
         return views[0]

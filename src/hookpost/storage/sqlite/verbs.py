@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from hookpost.core.model import EndpointId, State
+from hookpost.storage import refusals
 from hookpost.storage.outbox import DeliveryView
 from hookpost.storage.sqlite.books import CANCELLED, DEAD_LETTERS, PENDING, REPLAYED, Tally
 from hookpost.storage.sqlite.retention import delete
@@ -44,23 +45,6 @@ def carry_out(store: Store, change: Change, numbers: Sequence[int], tally: Tally
     return Changed(count, pending)
 
 
-def _why(view: DeliveryView) -> str:
-    match view.state:
-        case State.IN_FLIGHT:
-            return "is in flight; wait for the attempt to end"
-        case State.PARKED:
-            return (
-                f"is parked: endpoint {view.endpoint!r} left the configuration;"
-                " configure it again, or retry to another endpoint"
-            )
-        case State.DEAD:
-            return "is dead; replay it"
-        case State.PENDING:
-            return "is pending: nothing has ended it yet"
-        case _:
-            return f"is {view.state.value} already"
-
-
 @dataclass(frozen=True, slots=True)
 class _Named:
     """What all verbs share: the deliveries, and the moment."""
@@ -70,7 +54,7 @@ class _Named:
 
     def refusal(self, view: DeliveryView) -> str:
         """The state says it."""
-        return _why(view)
+        return refusals.unchanged(view)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +82,7 @@ class Move(_Named):
 
     def refusal(self, view: DeliveryView) -> str:
         """Only parked deliveries are moved."""
-        if view.state is State.PENDING:
-            return f"waits for endpoint {view.endpoint!r}, which is configured; cancel it, or wait"
-        return _why(view)
+        return refusals.unmoved(view)
 
     def write(self, store: Store, tally: Tally) -> int:
         """Cancelled at the old endpoint, replayed at the new one; the event's row count stays."""
@@ -150,12 +132,7 @@ class Replay(_Named):
 
     def refusal(self, view: DeliveryView) -> str:
         """Only its endpoint can be the reason where it is dead."""
-        if view.state is State.DEAD:
-            return (
-                f"cannot be replayed: endpoint {view.endpoint!r} left the configuration;"
-                " configure it again first"
-            )
-        return _why(view)
+        return refusals.not_replayed(view)
 
     def write(self, store: Store, tally: Tally) -> int:
         """Those of removed endpoints stay dead: they would be parked, and expire."""

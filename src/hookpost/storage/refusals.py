@@ -1,0 +1,44 @@
+"""Why a verb does not apply to a delivery, and what to do: words for people, the same everywhere.
+
+Each completes `delivery 7: …`.
+"""
+
+from hookpost.core.model import State
+from hookpost.storage.outbox import DeliveryView
+
+ABSENT = "there is none; it may have been purged"
+
+
+def unchanged(view: DeliveryView) -> str:
+    """The state says it."""
+    match view.state:
+        case State.IN_FLIGHT:
+            return "is in flight; wait for the attempt to end"
+        case State.PARKED:
+            return (
+                f"is parked: endpoint {view.endpoint!r} left the configuration;"
+                " configure it again, or move it: hookpost deliveries retry --to ENDPOINT"
+            )
+        case State.DEAD:
+            return "is dead; replay it"
+        case State.PENDING:
+            return "is pending: nothing has ended it yet"
+        case _:
+            return f"is {view.state.value} already"
+
+
+def unmoved(view: DeliveryView) -> str:
+    """Only parked deliveries are moved."""
+    if view.state is State.PENDING:
+        return f"waits for endpoint {view.endpoint!r}, which is configured; cancel it, or wait"
+    return unchanged(view)
+
+
+def not_replayed(view: DeliveryView) -> str:
+    """Only its endpoint can be the reason where it is dead."""
+    if view.state is State.DEAD:
+        return (
+            f"cannot be replayed: endpoint {view.endpoint!r} left the configuration;"
+            " configure it again first"
+        )
+    return unchanged(view)
