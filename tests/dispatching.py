@@ -156,6 +156,7 @@ async def a_snapshot(outbox: SqliteOutbox, clock: FakeClock, *endpoints: Endpoin
             on_remove=OnRemove.PARK,
             paused=endpoint.paused,
             renamed_from=endpoint.renamed_from,
+            payload=endpoint.payload.value,
         )
         for endpoint in endpoints
     ]

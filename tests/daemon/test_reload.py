@@ -1,6 +1,7 @@
 """Reload through a real process: all or nothing, by signal or by command."""
 
 import asyncio
+import json
 import signal
 
 import pytest
@@ -335,3 +336,33 @@ async def test_a_request_and_an_attempt_end_by_the_configuration_they_began_with
 def ignore_hangups() -> None:
     """As the shipped unit starts the daemon."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+async def test_a_delivery_keeps_the_payload_it_was_put_with(
+    nursery: Nursery, home: Home, crm: Receiver
+) -> None:
+    """P7, over a reload and a restart: the same bytes on every attempt."""
+    home.config["endpoints"]["crm"]["payload"] = "envelope"
+    home.config["retry_policies"]["quick"] = {"schedule": ["100ms", "1h"], "jitter": "none"}
+    daemon = await nursery.start()
+    crm.answer = lambda _: 500
+    await daemon.accept({"n": 1})
+    (first,) = await crm.count(1)
+    home.config["endpoints"]["crm"]["payload"] = "raw"
+    home.write()
+    assert (await daemon.reload())["msg"] == "config.reloaded"
+    await crm.count(2)
+    assert await daemon.stop() == 0
+    crm.answer = lambda _: 204
+    again = await nursery.start()
+    await again.accept({"n": 2})
+    received = await crm.count(3)
+    (old,) = [one for one in received if one.id == first.id and one is not first][:1]
+    assert old.body == first.body
+    assert json.loads(first.body)["data"] == {"n": 1}
+    assert [json.loads(one.body) for one in received if one.id != first.id] == [{"n": 2}]
+    ran = await again.cli("deliveries", "retry", "--all", "--endpoint", "crm", "--yes")
+    assert ran.code == 0, ran.err
+    received = await crm.count(4)
+    assert {one.body for one in received if one.id == first.id} == {first.body}
+    assert await again.stop() == 0

@@ -282,7 +282,7 @@ class EndpointRecord:
 
     `breaker` is the text form of a circuit breaker's state, opaque to the outbox. `tokens` is
     what was left in the rate limit's bucket at a clean stop (None: unknown, start empty);
-    `fresh` is True for a row created by this very call.
+    `fresh` is True for a row created by this very call; `payload_modes`: see core.payload_modes.
     """
 
     id: EndpointId
@@ -299,6 +299,7 @@ class EndpointRecord:
     suspended_since: float | None = None
     suspended_seconds: float = 0.0
     revived_at: float | None = None
+    payload_modes: tuple[tuple[int, str], ...] = ()
     fresh: bool = False
     counts: EndpointCounts = field(default_factory=EndpointCounts)
 

@@ -25,6 +25,7 @@ from hookpost.core.attributes import decoded as attribute
 from hookpost.core.attributes import encoded as attribute_header
 from hookpost.core.envelope import is_utf8
 from hookpost.core.model import Delivery, Event, Format, Headers, Payload
+from hookpost.core.payload_modes import ModeSince, mode_of
 from hookpost.core.settings import Endpoint
 from hookpost.core.signing import sign, signing_keys
 
@@ -213,12 +214,16 @@ class Letterhead:
         "_constant",
         "_content_type",
         "_keys",
+        "_modes",
         "_mortal",
         "_names",
         "_payload",
     )
 
-    def __init__(self, endpoint: Endpoint, version: str) -> None:
+    def __init__(
+        self, endpoint: Endpoint, version: str, modes: Sequence[tuple[int, str]] = ()
+    ) -> None:
+        """`modes` tell which deliveries have another payload than the endpoint has now."""
         added = [(name, value) for name, value in endpoint.headers if not reserved(name)]
         self._names = frozenset(name.lower() for name, _ in added) | {"content-type", "user-agent"}
         self._content_type = next(
@@ -230,6 +235,7 @@ class Letterhead:
             constant.insert(0, ("User-Agent", f"hookpost/{version}"))
         self._constant = tuple(constant)
         self._payload = endpoint.payload
+        self._modes = [ModeSince(*since) for since in modes]
         self._keys = None if endpoint.signing is None else signing_keys(endpoint.signing)
         self._all_keys = None if self._keys is None else [key for _, key in self._keys]
         self._mortal = any(secret.mortal for secret, _ in self._keys or ())
@@ -244,7 +250,7 @@ class Letterhead:
         if keys is not None and not keys:
             return None
         event = delivery.event
-        rendered = render(event, self._payload)
+        rendered = render(event, mode_of(self._modes, delivery.id, self._payload))
         timestamp = int(wall)
         kind = self._content_type
         if kind is None and rendered.content_type is not None:

@@ -64,7 +64,7 @@ class EndpointWorker:
         self._row = EndpointRow(endpoint_id, outbox, clock, self._running, self._row_written)
         self.gate = Gate(endpoint, self._row.record, clock.now())
         line = Line(transport, self._closing)
-        self._outfit: Outfit = (endpoint, Letterhead(endpoint, __version__), line)
+        self._outfit: Outfit = (endpoint, self._letterhead(endpoint), line)
         self._lanes = Lanes(self._attempt, endpoint.concurrency, self._running, endpoint.name)
         self._feeder = Feeder(
             endpoint_id,
@@ -112,7 +112,7 @@ class EndpointWorker:
         if connection(endpoint) != connection(old):
             line.retire()
             line = Line(transports(endpoint), self._closing)
-        self._outfit = (endpoint, Letterhead(endpoint, __version__), line)
+        self._outfit = (endpoint, self._letterhead(endpoint), line)
         self.gate.removed = False
         self.gate.resize(endpoint, self._clock.now())
         self._lanes.resize(endpoint.concurrency)
@@ -166,6 +166,9 @@ class EndpointWorker:
         await self._running.stop()
         self._outfit[2].retire()
         await self._closing.join()
+
+    def _letterhead(self, endpoint: Endpoint) -> Letterhead:
+        return Letterhead(endpoint, __version__, self._outbox.endpoint(self.id).payload_modes)
 
     def _row_written(self) -> None:
         self.gate.paused = self._row.paused

@@ -82,6 +82,7 @@ def endpoint_specs(config: Config) -> list[EndpointSpec]:
             paused=endpoint.paused,
             max_pending=endpoint.max_pending,
             renamed_from=endpoint.renamed_from,
+            payload=endpoint.payload.value,
         )
         for endpoint in config.endpoints.values()
     ]

@@ -35,6 +35,7 @@ class EndpointSpec:
     paused: bool = False
     max_pending: int = 1_000_000
     renamed_from: str | None = None
+    payload: str = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

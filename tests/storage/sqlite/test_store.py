@@ -15,6 +15,8 @@ from hookpost.storage.sqlite import SqliteOutbox, sql, store
 from hookpost.storage.sqlite.files import Ballast, file_system, refuse_network
 from hookpost.storage.sqlite.store import APPLICATION_ID, Store
 
+NEWEST = sql.migrations()[-1][0]
+
 
 async def open_and_close(path: Path, clock: FakeClock, **options: object) -> None:
     await (await SqliteOutbox.open(path, clock=clock, **options)).close()  # type: ignore[arg-type]
@@ -93,7 +95,7 @@ async def test_a_newer_schema_is_refused_with_both_numbers(
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(StorageCorrupt, match="has schema 99, this program knows 1"):
+    with pytest.raises(StorageCorrupt, match=f"has schema 99, this program knows {NEWEST}"):
         await SqliteOutbox.open(path, clock=clock)
 
 
@@ -136,14 +138,14 @@ def test_a_migration_that_fails_leaves_the_version_before(
     path = tmp_path / "outbox.db"
     first = sql.migrations()
     broken = "ALTER TABLE meta ADD COLUMN more; CREATE TABLE meta (x);"
-    monkeypatch.setattr(sql, "migrations", lambda: [*first, (2, broken)])
+    monkeypatch.setattr(sql, "migrations", lambda: [*first, (NEWEST + 1, broken)])
     with pytest.raises(sqlite3.OperationalError, match="already exists"):
         Store.open(path, synchronous="full", now=NOW)
-    monkeypatch.setattr(sql, "migrations", lambda: [*first, (2, "CREATE TABLE more (x);")])
+    monkeypatch.setattr(sql, "migrations", lambda: [*first, (NEWEST + 1, "CREATE TABLE more (x);")])
     opened = Store.open(path, synchronous="full", now=NOW)
     columns = [row[1] for row in opened.connection.execute("PRAGMA table_info(meta)")]
     assert columns == ["id", "sequence", "delivery", "seen_at"]
-    assert opened.connection.execute("PRAGMA user_version").fetchone() == (2,)
+    assert opened.connection.execute("PRAGMA user_version").fetchone() == (NEWEST + 1,)
     opened.close(checkpoint=True)
 
 
@@ -156,7 +158,7 @@ def test_a_migration_without_room_is_refused_before_it_begins(
     size = path.stat().st_size
     free = os.statvfs_result((disk.f_bsize, 1, 0, 0, 2 * size - 1, *tuple(disk)[5:]))
     first = sql.migrations()
-    monkeypatch.setattr(sql, "migrations", lambda: [*first, (2, "CREATE TABLE more (x);")])
+    monkeypatch.setattr(sql, "migrations", lambda: [*first, (NEWEST + 1, "CREATE TABLE more (x);")])
     monkeypatch.setattr(os, "statvfs", lambda _: free)
     with pytest.raises(StorageFull, match="make room"):
         Store.open(path, synchronous="full", now=NOW)

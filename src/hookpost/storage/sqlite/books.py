@@ -1,5 +1,6 @@
 """What is counted and remembered of endpoints and sources, as values and as rows."""
 
+import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -99,6 +100,8 @@ def book_of(row: sqlite3.Row) -> Book:
     counts = [values.pop(name) for name in COUNTERS]
     max_pending = values.pop("max_pending")
     values.update({flag: bool(values[flag]) for flag in _FLAGS})
+    modes = json.loads(values["payload_modes"] or "[]")
+    values["payload_modes"] = tuple((since, mode) for since, mode in modes)
     values["on_remove"] = OnRemove(values["on_remove"])
     values["id"] = EndpointId(values["id"])
     return Book(EndpointRecord(**values), max_pending, counts)
@@ -108,4 +111,9 @@ def row_of(record: EndpointRecord, max_pending: int) -> Mapping[str, Any]:
     """The parameters of `insert_endpoint` and `update_endpoint`."""
     values = asdict(record)
     del values["counts"], values["fresh"]
-    return {**values, "on_remove": record.on_remove.value, "max_pending": max_pending}
+    return {
+        **values,
+        "on_remove": record.on_remove.value,
+        "max_pending": max_pending,
+        "payload_modes": json.dumps(record.payload_modes),
+    }

@@ -6,6 +6,7 @@ from typing import Any
 
 from hookpost.core.errors import NotFound
 from hookpost.core.model import EndpointId, EndpointRecord
+from hookpost.core.payload_modes import ModeSince, changed
 from hookpost.storage.outbox import EndpointSpec
 from hookpost.storage.sqlite.books import Book, Tally, row_of
 from hookpost.storage.sqlite.store import Store
@@ -34,7 +35,9 @@ def clocked(record: EndpointRecord, now: float) -> EndpointRecord:
     return record
 
 
-def reconciled(books: Iterable[Book], specs: Sequence[EndpointSpec], now: float) -> list[Revision]:
+def reconciled(
+    books: Iterable[Book], specs: Sequence[EndpointSpec], now: float, next_delivery: int
+) -> list[Revision]:
     """Every row that must be written for the rows to match a configuration."""
     known = {book.record.name: book for book in books}
     named = {spec.name for spec in specs}
@@ -44,7 +47,8 @@ def reconciled(books: Iterable[Book], specs: Sequence[EndpointSpec], now: float)
         old = spec.renamed_from
         if book is None and old is not None and old not in named:
             book = known.pop(old, None)
-        revisions.append(_configured(book.record if book else None, spec, now))
+        record = book.record if book else None
+        revisions.append(_configured(record, spec, now, next_delivery))
     for book in known.values():
         if book.record.removed_at is None:
             gone = clocked(replace(book.record, removed_at=now), now)
@@ -52,16 +56,20 @@ def reconciled(books: Iterable[Book], specs: Sequence[EndpointSpec], now: float)
     return revisions
 
 
-def _configured(record: EndpointRecord | None, spec: EndpointSpec, now: float) -> Revision:
+def _configured(
+    record: EndpointRecord | None, spec: EndpointSpec, now: float, next_delivery: int
+) -> Revision:
     if record is None:
         record = EndpointRecord(id=EndpointId(0), name=spec.name, fresh=True)
     revived = record.removed_at is not None
+    modes = [ModeSince(*since) for since in record.payload_modes]
     record = replace(
         record,
         name=spec.name,
         on_remove=spec.on_remove,
         paused_by_file=spec.paused,
         removed_at=None,
+        payload_modes=changed(modes, spec.payload, next_delivery if modes else 1),
     )
     record = clocked(record, now)
     if revived:
@@ -73,7 +81,7 @@ def apply(store: Store, specs: Sequence[EndpointSpec], now: float, tally: Tally)
     """Write the rows that a configuration asks for; all of them with their numbers."""
     written = []
     # Rows that give up a name are written before rows that take one.
-    revisions = reconciled(store.read_books(), specs, now)
+    revisions = reconciled(store.read_books(), specs, now, store.delivery + 1)
     for revision in sorted(revisions, key=lambda revision: revision.record.fresh):
         record = revision.record
         row = row_of(record, revision.max_pending)
