@@ -22,6 +22,7 @@ from hookpost.core.retry import Backoff, Jitter, RetryPolicy
 from hookpost.core.routing import Routes
 from hookpost.core.secrets import Secret
 from hookpost.core.settings import AdminListener, Config, Endpoint, Listen, Storage, UnixAddress
+from hookpost.core.signing import standard_webhooks
 from hookpost.services.dispatcher import Dispatcher
 from hookpost.services.endpoint_worker import EndpointWorker
 from hookpost.services.snapshot import Current, Snapshot
@@ -44,7 +45,7 @@ RETRY = RetryPolicy(
 def an_endpoint(name: str = "crm", **overrides: Any) -> Endpoint:
     fields: dict[str, Any] = {
         "url": f"https://{name}.example.com/hooks",
-        "signing": (KEY,),
+        "signing": standard_webhooks(KEY),
         "retry": RETRY,
         "circuit_breaker": None,
         "concurrency": 4,

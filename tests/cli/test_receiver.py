@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from multidict import CIMultiDict
+from nacl.signing import SigningKey
 from standardwebhooks import Webhook
 
 from hookpost.cli.receiver import Fail, key_of, refusal
@@ -45,6 +46,23 @@ def test_any_of_several_signatures_by_any_of_several_keys_will_do() -> None:
     several = headers(webhook_signature=f"v1a,xyz {signature(key=other)} {signature()}")
     assert refusal(several, BODY, [KEY], NOW) is None
     assert refusal(headers(), BODY, [other, KEY], NOW) is None
+
+
+def test_a_public_key_verifies_what_its_private_key_has_signed() -> None:
+    private = SigningKey(bytes(range(32)))
+    public = key_of("whpk_" + base64.b64encode(bytes(private.verify_key)).decode())
+    made = private.sign(b"evt_1.%d." % NOW + BODY).signature
+    member = "v1a," + base64.b64encode(made).decode()
+    assert refusal(headers(webhook_signature=member), BODY, [public], NOW) is None
+    both = headers(webhook_signature=f"{signature()} {member}")
+    assert refusal(both, BODY, [public], NOW) is None
+    assert refusal(both, BODY, [KEY], NOW) is None
+    assert refusal(both, BODY + b" ", [public, KEY], NOW) == "no signature matches"
+    assert refusal(headers(), BODY, [public], NOW) == "no v1a signature"
+    as_shared = headers(webhook_signature=member.replace("v1a,", "v1,"))
+    assert refusal(as_shared, BODY, [public, KEY], NOW) == "no signature matches"
+    loose = headers(webhook_signature=member.rstrip("="))
+    assert refusal(loose, BODY, [public], NOW) == "no signature matches"
 
 
 @pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])

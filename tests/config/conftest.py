@@ -13,6 +13,10 @@ ENVIRON = {
     "KEY": "whsec_" + "A" * 32,
     "EMPTY": "",
     "WORD": "not-a-key-at-all",
+    "TINY": "wowo",
+    "PRIVATE": "whsk_RkFLRS1BLXNoYXJlZC1OT1QtQS1SRUFMLVNFRUQtMDDHTiLwHzLNBXT8wcZnO/xLbF7tKa1EgUFJYUQzeLQZYg==",  # noqa: E501
+    "PUBLIC": "whpk_x04i8B8yzQV0/MHGZzv8S2xe7SmtRIFBSWFEM3i0GWI=",
+    "MISFIT": "whsk_RkFLRS1BLXNoYXJlZC1OT1QtQS1SRUFMLVNFRUQtMDA5cgggcKo6+WLDUhwAz55rYbDomvG8NoIGqeO2zvqypg==",  # noqa: E501
     "SPACED": " spaced-out ",
     "BAD_URL": "https://user:hunter2@example.com/",
     "GOOD_URL": "https://hooks.example.com/T0/B0",

@@ -18,6 +18,7 @@ from hookpost.core.forwarding import Peers
 from hookpost.core.model import Format, OnRemove, Payload
 from hookpost.core.ratelimit import RateLimit
 from hookpost.core.retry import Jitter
+from hookpost.core.scheme import Encoding, Form
 from hookpost.core.settings import Auth, Config, TcpAddress
 
 Write = Callable[..., Loaded]
@@ -454,12 +455,60 @@ KEYS: dict[str, Case] = {
     "logging.format": (_top("logging: {format: json}"), lambda c: c.logging.format, "json"),
 }
 
+
+def _hmac(text: str, get: Callable[[Any], Any], expected: Any) -> tuple[str, Get, Any]:
+    place = (
+        "signature: {header: [X-Signature, X-Also], format: kv, keys: [v1], separator: ';', "
+        "pair_separator: ':', header_prefix: 'a ', prefix: p, encoding: base64}"
+    )
+    more = f", {text}" if text else ""
+    return (
+        f"signing: {{hmac: {{secrets: [other], {place}{more}}}}}",
+        lambda c: get(crm(c).signing.hmac),
+        expected,
+    )
+
+
 OPTIONS: dict[str, tuple[str, Get, Any]] = {
     "signing.standard_webhooks": (
         "signing: {standard_webhooks: [key]}",
-        lambda c: [secret.name for secret in crm(c).signing],
+        lambda c: [key.secret.name for key in crm(c).signing.standard_webhooks],
         ["key"],
     ),
+    "signing.ed25519": (
+        "signing: {ed25519: [private]}",
+        lambda c: [key.secret.name for key in crm(c).signing.ed25519],
+        ["private"],
+    ),
+    "signing.hmac.secrets": _hmac("", lambda h: [key.secret.name for key in h.keys], ["other"]),
+    "signing.hmac.algorithm": _hmac("algorithm: sha512", lambda h: h.algorithm, "sha512"),
+    "signing.hmac.key.encoding": _hmac(
+        "key: {encoding: base64}", lambda h: h.keys[0].value, bytes.fromhex("c28c28")
+    ),
+    "signing.hmac.key.strip_prefix": _hmac(
+        "key: {strip_prefix: w}", lambda h: h.keys[0].value, b"owo"
+    ),
+    "signing.hmac.signature.header": _hmac(
+        "", lambda h: h.signature.headers, ("X-Signature", "X-Also")
+    ),
+    "signing.hmac.signature.format": _hmac("", lambda h: h.signature.form, Form.KV),
+    "signing.hmac.signature.header_prefix": _hmac("", lambda h: h.signature.header_prefix, "a "),
+    "signing.hmac.signature.prefix": _hmac("", lambda h: h.signature.prefix, "p"),
+    "signing.hmac.signature.separator": _hmac("", lambda h: h.signature.separator, ";"),
+    "signing.hmac.signature.pair_separator": _hmac("", lambda h: h.signature.pair_separator, ":"),
+    "signing.hmac.signature.keys": _hmac("", lambda h: h.signature.keys, ("v1",)),
+    "signing.hmac.signature.encoding": _hmac("", lambda h: h.signature.encoding, Encoding.BASE64),
+    "signing.hmac.timestamp.header": _hmac(
+        "timestamp: {header: X-Time}", lambda h: h.timestamp.headers, ("X-Time",)
+    ),
+    "signing.hmac.timestamp.kv": _hmac("timestamp: {kv: t}", lambda h: h.timestamp.kv, "t"),
+    "signing.hmac.timestamp.unit": _hmac(
+        "timestamp: {kv: t, unit: ms}", lambda h: h.timestamp.milliseconds, True
+    ),
+    "signing.hmac.id.header": _hmac(
+        "id: {header: X-Id}, template: '{id}{body}'", lambda h: h.id_headers, ("X-Id",)
+    ),
+    "signing.hmac.template": _hmac("template: '<{body}>'", lambda h: h.template.text, "<{body}>"),
     "headers": ("headers: {X-Env: prod}", lambda c: crm(c).headers, (("X-Env", "prod"),)),
     "payload": ("payload: raw", lambda c: crm(c).payload, Payload.RAW),
     "success": (
@@ -486,7 +535,7 @@ OPTIONS: dict[str, tuple[str, Get, Any]] = {
 
 OPTIONED = """\
 version: 1
-secrets: {key: {env: KEY}, token: {env: TOKEN}}
+secrets: {key: {env: KEY}, token: {env: TOKEN}, other: {env: TINY}, private: {env: PRIVATE}}
 retry_policies: {slow: {max_attempts: 77}}
 rate_limits: {slow: {rate: 1/s, burst: 77}}
 egress_policies: {slow: {}}

@@ -110,6 +110,23 @@ def test_every_optional_property_states_a_default_or_means_absence() -> None:
         "sources.NAME.handshake[].respond.text": "none",
         "sources.NAME.handshake[].respond.json": "none",
         "endpoints.NAME.renamed_from": "no former name",
+        **{
+            f"{section}.signing{key}": why
+            for section in ("endpoints.NAME", "endpoint_defaults")
+            for key, why in {
+                ".standard_webhooks": "no such signature",
+                ".ed25519": "no such signature",
+                ".hmac": "no such signature",
+                ".hmac.timestamp": "webhook-timestamp alone",
+                ".hmac.timestamp.header": "the pair",
+                ".hmac.timestamp.kv": "the header",
+                ".hmac.id": "webhook-id alone",
+                ".hmac.signature.header_prefix": "none",
+                ".hmac.signature.prefix": "none",
+                ".hmac.signature.keys": "no pairs",
+                ".hmac.key.strip_prefix": "none",
+            }.items()
+        },
         "subscriptions.NAME.sources": "all sources",
     }
     found = set()

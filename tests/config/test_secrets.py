@@ -116,4 +116,6 @@ def test_one_live_key_of_several_is_enough(loading: Write) -> None:
     )
     loaded = loading(text.replace("[key]", "[key, old]"))
     assert loaded.diagnostics == ()
-    assert [key.name for key in loaded.sound().endpoints["crm"].signing or ()] == ["key", "old"]
+    signing = loaded.sound().endpoints["crm"].signing
+    assert signing is not None
+    assert [key.secret.name for key in signing.keys] == ["key", "old"]

@@ -15,6 +15,7 @@ from hookpost.core.model import EndpointCounts, EndpointId, EndpointRecord
 from hookpost.core.ratelimit import RateLimit
 from hookpost.core.secrets import Secret
 from hookpost.core.settings import Endpoint
+from hookpost.core.signing import standard_webhooks
 
 NOW = 1000.0
 WALL = 1_750_000_000.0
@@ -67,7 +68,7 @@ def test_the_first_closed_door_in_the_order_of_the_contract_answers() -> None:
     dead = Secret(name="old", value=KEY, not_after=WALL - 1)
     gate = a_gate(
         a_record(paused_by_operator=True, counts=EndpointCounts(created=1)),
-        signing=(dead,),
+        signing=standard_webhooks(dead),
         circuit_breaker=BreakerPolicy(),
         rate_limit=RateLimit(rate=1.0, burst=1),
         concurrency=1,
@@ -107,7 +108,9 @@ def test_the_first_closed_door_in_the_order_of_the_contract_answers() -> None:
 
 def test_what_is_held_says_for_how_long() -> None:
     soon = Secret(name="new", value=KEY, not_before=WALL + 60)
-    assert a_gate(signing=(soon,)).admit(NOW, WALL) == Held(HeldBy.NO_LIVE_KEY, 60.0)
+    assert a_gate(signing=standard_webhooks(soon)).admit(NOW, WALL) == Held(
+        HeldBy.NO_LIVE_KEY, 60.0
+    )
     gate = a_gate()
     gate.hold(NOW + 7)
     assert gate.admit(NOW, WALL) == Held(HeldBy.HOLD, 7.0)
@@ -115,7 +118,10 @@ def test_what_is_held_says_for_how_long() -> None:
 
 
 def test_a_secret_that_is_no_signing_key_never_lives() -> None:
-    assert held_by(a_gate(signing=(Secret(name="bad", value=b"x"),))) is HeldBy.NO_LIVE_KEY
+    assert (
+        held_by(a_gate(signing=standard_webhooks(Secret(name="bad", value=b"x"))))
+        is HeldBy.NO_LIVE_KEY
+    )
 
 
 def test_a_token_is_taken_by_a_start_and_by_nothing_else() -> None:
@@ -160,7 +166,7 @@ def test_successes_counted_by_the_number_make_the_breaker_that_each_alone_would(
 def test_a_key_that_was_alive_is_not_trusted_beyond_its_time() -> None:
     old = Secret(name="old", value=KEY, not_after=WALL + 10)
     new = Secret(name="new", value=KEY, not_before=WALL + 20, not_after=WALL + 30)
-    gate = a_gate(signing=(old, new))
+    gate = a_gate(signing=standard_webhooks(old, new))
     seen = [held_by(gate, NOW, WALL + later) for later in (0, 10, 15, 20, 30, 31, 5)]
     dead = HeldBy.NO_LIVE_KEY
     assert seen == [None, None, dead, None, None, dead, None]

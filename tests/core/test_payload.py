@@ -20,6 +20,7 @@ from hookpost.core.payload import (
 )
 from hookpost.core.secrets import Secret
 from hookpost.core.settings import Endpoint
+from hookpost.core.signing import standard_webhooks
 
 KEY = Secret(name="crm", value=b"whsec_" + base64.b64encode(b"k" * 24))
 RAW: dict[str, Any] = {"format": Format.RAW, "content_type": "text/plain; charset=latin-1"}
@@ -43,7 +44,9 @@ def headers_of(
 
 
 def an_endpoint(**overrides: Any) -> Endpoint:
-    return Endpoint(name="crm", url="https://crm.example.com/", signing=(KEY,), **overrides)
+    return Endpoint(
+        name="crm", url="https://crm.example.com/", signing=standard_webhooks(KEY), **overrides
+    )
 
 
 # -- bodies ------------------------------------------------------------------------------------
@@ -171,14 +174,16 @@ def test_an_unsigned_endpoint_gets_an_id_and_no_signature() -> None:
 
 def test_every_live_key_signs_and_no_other_does() -> None:
     old = Secret(name="old", value=b"whsec_" + base64.b64encode(b"o" * 24), not_after=100.0)
-    endpoint = Endpoint(name="crm", url="https://crm.example.com/", signing=(KEY, old))
+    endpoint = Endpoint(
+        name="crm", url="https://crm.example.com/", signing=standard_webhooks(KEY, old)
+    )
     assert len(headers_of(endpoint, wall=100.0)["webhook-signature"].split(" ")) == 2
     assert len(headers_of(endpoint, wall=101.0)["webhook-signature"].split(" ")) == 1
 
 
 def test_without_a_live_key_there_is_no_request_at_all() -> None:
     old = Secret(name="old", value=KEY.value, not_after=100.0)
-    endpoint = Endpoint(name="crm", url="https://crm.example.com/", signing=(old,))
+    endpoint = Endpoint(name="crm", url="https://crm.example.com/", signing=standard_webhooks(old))
     delivery = Delivery(id=DeliveryId(1), endpoint=EndpointId(1), sequence=1, event=an_event())
     assert Letterhead(endpoint, "0").request(delivery, 101.0) is None
 

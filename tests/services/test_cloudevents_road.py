@@ -26,6 +26,7 @@ from tests.cloudevents_rig import (
 
 from hookpost.core.model import Event, Format, Payload
 from hookpost.core.secrets import Secret
+from hookpost.core.signing import standard_webhooks
 
 KEY = "whsec_" + base64.b64encode(b"fake-key-of-hookpost-tests!!").decode()
 
@@ -143,7 +144,7 @@ async def test_events_of_every_format_are_read_by_the_public_package(
 async def test_the_signature_covers_the_bytes_that_are_sent(payload: Payload) -> None:
     event = await accepted(a_cloudevents_rig(), binary(JSON), b'{"a": 1.00}')
     secret = Secret(name="k", value=KEY.encode())
-    async with sending(signing=(secret,)) as sender:
+    async with sending(signing=standard_webhooks(secret)) as sender:
         headers, body = await sender.deliver(event, payload)
     named = {name.lower(): text for name, text in headers}
     named["webhook-timestamp"] = "1750000000"

@@ -29,6 +29,7 @@ from hookpost.core.model import DeadReason, Format, Outcome, Result, State
 from hookpost.core.ratelimit import RateLimit
 from hookpost.core.retry import RetryPolicy
 from hookpost.core.secrets import Secret
+from hookpost.core.signing import standard_webhooks
 from hookpost.storage.outbox import Selection
 from hookpost.storage.sqlite import SqliteOutbox
 
@@ -430,7 +431,7 @@ async def test_an_endpoint_without_a_live_key_is_held_and_sends_nothing_unsigned
     bench: Bench, receiver: ScriptedReceiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     later = Secret(name="new", value=SECRET.encode(), not_before=bench.clock.wall() + 60)
-    worker = await bench.worker(an_endpoint(signing=(later,)), receiver)
+    worker = await bench.worker(an_endpoint(signing=standard_webhooks(later)), receiver)
     await bench.put(worker.id)
     assert await step(worker) == 60.0
     assert receiver.hits == 0

@@ -14,6 +14,7 @@ from hookpost.core.model import DeadReason, Outcome, Result, State
 from hookpost.core.ratelimit import RateLimit
 from hookpost.core.retry import RetryPolicy
 from hookpost.core.secrets import Secret
+from hookpost.core.signing import standard_webhooks
 from hookpost.services.endpoint_worker import EndpointWorker
 from hookpost.storage.sqlite import SqliteOutbox
 
@@ -51,7 +52,7 @@ class Claims:
 
 
 async def keyless(bench: Bench, receiver: ScriptedReceiver, **changes: Any) -> EndpointWorker:
-    return await bench.worker(an_endpoint(signing=(DEAD_KEY,), **changes), receiver)
+    return await bench.worker(an_endpoint(signing=standard_webhooks(DEAD_KEY), **changes), receiver)
 
 
 async def fate(bench: Bench, number: int) -> tuple[State, DeadReason | None, int]:
@@ -218,7 +219,7 @@ async def test_a_reload_that_shortens_max_age_takes_hold_at_once(
     await bench.put(worker.id)
     bench.clock.advance(120)
     await step(worker)
-    short = an_endpoint(signing=(DEAD_KEY,), retry=RetryPolicy(max_age=60.0))
+    short = an_endpoint(signing=standard_webhooks(DEAD_KEY), retry=RetryPolicy(max_age=60.0))
     worker.apply(short, bench.metrics.of["crm"], lambda _: receiver)
     await step(worker)
     assert await fate(bench, 1) == EXPIRED
@@ -231,7 +232,11 @@ async def test_what_is_due_only_later_is_looked_at_only_then(
     receiver.answers(BROKEN)
     await bench.put(worker.id)
     await step(worker)
-    worker.apply(an_endpoint(signing=(DEAD_KEY,)), bench.metrics.of["crm"], lambda _: receiver)
+    worker.apply(
+        an_endpoint(signing=standard_webhooks(DEAD_KEY)),
+        bench.metrics.of["crm"],
+        lambda _: receiver,
+    )
     claims = Claims(bench, monkeypatch)
     assert await step(worker) == pytest.approx(10.0, abs=1e-3)
     assert claims.limits == []
@@ -286,7 +291,9 @@ async def test_a_key_that_comes_alive_finds_the_young_ready(
     bench: Bench, receiver: ScriptedReceiver
 ) -> None:
     later = Secret(name="new", value=SECRET.encode(), not_before=bench.clock.wall() + 90)
-    worker = await bench.worker(an_endpoint(signing=(later,), retry=RETRY), receiver)
+    worker = await bench.worker(
+        an_endpoint(signing=standard_webhooks(later), retry=RETRY), receiver
+    )
     await bench.put(worker.id, 3)
     await step(worker)
     bench.clock.advance(90)

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from hookpost.cli import exits
 from hookpost.cli.output import mute, printable, unread
-from hookpost.cli.receiver import Fail, key_of, refusal
+from hookpost.cli.receiver import Fail, Key, key_of, refusal
 from hookpost.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
@@ -33,14 +33,14 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser(
         "listen",
         help="a receiver that verifies signatures and prints what it gets",
-        description="Listen for webhooks, verify Standard Webhooks v1 signatures, print each "
-        "delivery. Answers 204, or 401 where a signature does not verify.",
+        description="Listen for webhooks, verify Standard Webhooks signatures (v1, v1a), print "
+        "each delivery. Answers 204, or 401 where a signature does not verify.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=_port, default=9000, help="port (9000; 0: any that is free)")
     parser.add_argument(
         "--secret-file", action="append", default=[], type=Path, metavar="FILE",
-        help="a file with a whsec_ secret; repeat it while keys rotate",
+        help="a file with a whsec_ secret or a whpk_ public key; repeat it while keys rotate",
     )  # fmt: skip
     parser.add_argument(
         "--fail", action="append", default=[], metavar="RULE",
@@ -107,7 +107,7 @@ class Receiver:
     def __init__(
         self,
         *,
-        keys: Sequence[bytes],
+        keys: Sequence[Key],
         fails: Sequence[Fail],
         show: Callable[[Received], None],
         clock: Clock,
@@ -181,7 +181,7 @@ def run(args: argparse.Namespace) -> int:
         return _refused(f"--fail {error}", exits.USAGE)
     if args.count is not None and args.count < 1:
         return _refused(f"--count {args.count}: at least 1", exits.USAGE)
-    keys = []
+    keys: list[Key] = []
     for path in args.secret_file:
         try:
             keys.append(key_of(path.read_text(encoding="utf-8")))
@@ -195,7 +195,7 @@ def run(args: argparse.Namespace) -> int:
 
 async def _serve(
     args: argparse.Namespace,
-    keys: Sequence[bytes],
+    keys: Sequence[Key],
     fails: Sequence[Fail],
     line: Callable[[Received], str],
 ) -> int:

@@ -1,6 +1,6 @@
 """What a receiver of webhooks has to do, written from the Standard Webhooks text alone.
 
-It shares no code with the sending side, so that it can tell when that side is wrong.
+It shares no code with the signing side, so that it can tell when that side is wrong.
 """
 
 import base64
@@ -16,14 +16,23 @@ from hookpost.core.patterns import Pattern
 TOLERANCE = 300.0  # seconds that a timestamp may differ from the receiver's clock
 REMEMBERED = 100_000  # events whose attempts are counted
 FAILURE_STATUS = 503
-PREFIX = "whsec_"
+PREFIX, PUBLIC = "whsec_", "whpk_"
 
 
-def key_of(text: str) -> bytes:
-    """The signing key in a secret file: `whsec_` and base64. ValueError says what is wrong."""
+Key = bytes | Callable[[bytes, bytes], bool]
+"""A shared secret, or what checks a signature by a public key: signed, signature → whether it fits.
+"""
+
+
+def key_of(text: str) -> Key:
+    """The key in a secret file: `whsec_` or `whpk_`, and base64. ValueError says what is wrong."""
     text = text.strip()
+    if text.startswith(PUBLIC):
+        from hookpost.config.keys import ed25519_check
+
+        return ed25519_check(text.encode())
     if not text.startswith(PREFIX):
-        raise ValueError(f"it does not begin with {PREFIX}")
+        raise ValueError(f"it does not begin with {PREFIX} or {PUBLIC}")
     try:
         key = base64.b64decode(text[len(PREFIX) :], validate=True)
     except (binascii.Error, ValueError):
@@ -34,9 +43,9 @@ def key_of(text: str) -> bytes:
 
 
 def refusal(
-    headers: Mapping[str, str], body: bytes, keys: Sequence[bytes], wall: float
+    headers: Mapping[str, str], body: bytes, keys: Sequence[Key], wall: float
 ) -> str | None:
-    """Why a request does not verify (Standard Webhooks, scheme v1); None: it does.
+    """Why a request does not verify (Standard Webhooks, schemes v1 and v1a); None: it does.
 
     `headers` must find names in any case; `wall` is UNIX seconds.
     """
@@ -51,16 +60,26 @@ def refusal(
         words = "old" if age > 0 else "in the future"
         return f"the timestamp is {abs(age):.0f} s {words}, more than {TOLERANCE:.0f} s"
     signed = f"{headers['webhook-id']}.{stamp}.".encode("utf-8", "surrogateescape") + body
-    given = [
-        each[3:].encode("utf-8", "surrogateescape")
-        for each in headers["webhook-signature"].split(" ")
-        if each.startswith("v1,")
-    ]
-    if not given:
-        return "no v1 signature"
-    expected = [base64.b64encode(hmac.digest(key, signed, "sha256")) for key in keys]
-    matches = [hmac.compare_digest(one, other) for one in expected for other in given]
+    given = [each.partition(",") for each in headers["webhook-signature"].split(" ")]
+    kinds = sorted({"v1" if isinstance(key, bytes) else "v1a" for key in keys})
+    offered = [(kind, text) for kind, comma, text in given if comma and kind in kinds]
+    if not offered:
+        return f"no {' or '.join(kinds)} signature"
+    matches = [_fits(key, signed, kind, text) for key in keys for kind, text in offered]
     return None if any(matches) else "no signature matches"
+
+
+def _fits(key: Key, signed: bytes, kind: str, text: str) -> bool:
+    """Whether a signature of one kind is by this key."""
+    given = text.encode("utf-8", "surrogateescape")
+    if isinstance(key, bytes):
+        expected = base64.b64encode(hmac.digest(key, signed, "sha256"))
+        return kind == "v1" and hmac.compare_digest(expected, given)
+    try:
+        signature = base64.b64decode(given, validate=True)
+    except binascii.Error:
+        return False
+    return kind == "v1a" and base64.b64encode(signature) == given and key(signed, signature)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from hookpost.cli import exits
 from hookpost.cli.client import Failure
 from hookpost.cli.sources import content
-from hookpost.core.publishing import Sign, Unsignable, added_query, signed_headers
+from hookpost.core.publishing import Unsignable, added_query, signed_headers
 from hookpost.core.received import HeaderList, Received, called
-from hookpost.core.scheme import SignatureScheme, TwilioScheme
+from hookpost.core.scheme import Sign, SignatureScheme, TwilioScheme
 from hookpost.core.secrets import Secret
 from hookpost.core.settings import Source
 from hookpost.core.signature import Unproven

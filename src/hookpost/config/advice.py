@@ -2,6 +2,7 @@
 
 import re
 import resource
+from typing import Any
 
 from hookpost.config import policies, schema, values
 from hookpost.config.draft import Draft
@@ -89,14 +90,24 @@ def _endpoints(draft: Draft) -> None:
             message = "requests go out unsigned; give signing: {standard_webhooks: [SECRET]}"
             draft.name_warning(("endpoints", name), "unsigned-endpoint", message)
         elif isinstance(signing, dict):
-            names = draft.listed(signing.get("standard_webhooks"))
-            _live(draft, (*map(str, home), "standard_webhooks"), names, "deliveries are held")
+            _live_signing(draft, (*map(str, home),), signing)
         _timeout(draft, name)
     for path in [("endpoint_defaults",), *(("endpoints", n) for n in draft.names("endpoints"))]:
         for header in draft.part(*path).get("headers", {}):
             if credential_like(header):
                 message = "this looks like a credential, which would stand in clear in the file"
                 draft.warning((*path, "headers", header), "inline-credential", message)
+
+
+def _live_signing(draft: Draft, home: tuple[str, ...], signing: dict[str, Any]) -> None:
+    """One live key of any member is enough."""
+    lists = {
+        key: draft.listed(value["secrets"] if key == "hmac" else value)
+        for key, value in signing.items()
+        if key != "hmac" or "secrets" in value
+    }
+    place = (*home, *lists) if len(lists) == 1 else home
+    _live(draft, place, [name for names in lists.values() for name in names], "deliveries are held")
 
 
 def _timeout(draft: Draft, name: str) -> None:

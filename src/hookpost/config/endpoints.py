@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from hookpost.config import policies
+from hookpost.config import policies, signing
 from hookpost.config.diagnostics import Path, quoted
 from hookpost.config.draft import Draft
 from hookpost.config.schema import Json
@@ -29,6 +29,7 @@ def check(draft: Draft) -> None:
         _check_headers(draft, ("endpoints", name, "headers"), data)
         _check_cloudevents(draft, name)
         _check_reject(draft, name)
+        signing.check(draft, name)
     _check_headers(draft, ("endpoint_defaults", "headers"), draft.part("endpoint_defaults"))
 
 
@@ -186,7 +187,7 @@ def _endpoint(draft: Draft, name: str, named: Named) -> Endpoint:
         name=name,
         url=url if secret is None else secret.value.decode("utf-8", "replace"),
         url_secret=None if secret is None else secret.name,
-        signing=_signing(draft, data.get("signing", "none")),
+        signing=signing.build(draft, data.get("signing", "none")),
         headers=tuple(data.get("headers", {}).items()),
         retry=named.retry[data.get("retry", "standard")],
         rate_limit=named.rate[data.get("rate_limit", "none")],
@@ -194,12 +195,6 @@ def _endpoint(draft: Draft, name: str, named: Named) -> Endpoint:
         egress=named.egress[data.get("egress", "public")],
         **optional,
     )
-
-
-def _signing(draft: Draft, data: Any) -> Any:
-    if data == "none":
-        return None
-    return tuple(draft.secrets[name] for name in data["standard_webhooks"])
 
 
 def subscriptions(draft: Draft) -> tuple[Subscription, ...]:

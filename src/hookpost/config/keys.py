@@ -9,9 +9,9 @@ from functools import partial
 from typing import Any
 
 from hookpost.config.schema import Json
-from hookpost.core.publishing import Sign
-from hookpost.core.scheme import Check, Key
+from hookpost.core.scheme import Check, Key, Sign
 from hookpost.core.secrets import Secret
+from hookpost.core.signing import PRIVATE, PUBLIC, private_key
 
 
 def key_of(member: Json, secret: Secret) -> Key:
@@ -65,6 +65,38 @@ def _check(text: bytes, algorithm: str, encoding: str) -> Check:
         return True
 
     return fits
+
+
+def ed25519_key(secret: Secret) -> Key:
+    """What signs with a secret of the form `whsk_…`; ValueError: why it cannot.
+
+    A public half that is not that of the seed is refused: the receiver would have been given
+    another. The reason never shows the secret.
+    """
+    seed, public = private_key(secret.value)
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    key = Ed25519PrivateKey.from_private_bytes(seed)
+    if key.public_key().public_bytes_raw() != public:
+        raise ValueError("its second half is not the public key of its first: make another")
+    return Key(secret=secret, sign=key.sign)
+
+
+def new_ed25519() -> tuple[str, str]:
+    """A new private key, `whsk_…`, and the public key for receivers, `whpk_…`."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    key = Ed25519PrivateKey.generate()
+    public = key.public_key().public_bytes_raw()
+    whole = base64.b64encode(key.private_bytes_raw() + public)
+    return (PRIVATE + whole).decode(), (PUBLIC + base64.b64encode(public)).decode()
+
+
+def ed25519_check(text: bytes) -> Check:
+    """What checks signatures with a public key of the form `whpk_…`; ValueError: it is none."""
+    if not text.startswith(PUBLIC):
+        raise ValueError("it does not begin with whpk_")
+    return _check(text.removeprefix(PUBLIC), "ed25519", "base64")
 
 
 def signer(pem: bytes, algorithm: str) -> Sign:

@@ -234,7 +234,7 @@ def _one_of(keys: list[str]) -> str:
     return f"at least one of {', '.join(keys)}" if keys else "at least one, or drop the key"
 
 
-_CODES = {"route": "path", "socket": "address", "sent-header": "header"}
+_CODES = {"route": "path", "socket": "address", "sent-header": "header", "header-piece": "header"}
 
 
 def _bound(error: Any) -> tuple[str, str]:

@@ -51,7 +51,7 @@ def _check_secrets(draft: Draft, name: str, data: Json, member: str) -> None:
 
 def _check_scheme(draft: Draft, path: Path, data: Json) -> None:
     signature, timestamp = data.get("signature", {}), data.get("timestamp")
-    _check_form(draft, (*path, "signature"), signature)
+    check_form(draft, (*path, "signature"), signature)
     one = [key for key in ("header", "json") if key in signature]
     if len(one) != 1 and not _spoilt(draft, (*path, "signature"), ("header", "json")):
         draft.error((*path, "signature"), "one-of", _one_of("header and json", one))
@@ -67,7 +67,7 @@ def _check_scheme(draft: Draft, path: Path, data: Json) -> None:
     _check_template(draft, path, data, parsed)
 
 
-def _check_form(draft: Draft, path: Path, data: Json) -> None:
+def check_form(draft: Draft, path: Path, data: Json) -> None:
     form = data.get("format", "raw")
     if form == "kv" and "keys" not in data and not draft.written((*path, "keys")):
         draft.name_error(path, "missing-key", "format: kv needs keys: [v1], those of signatures")
@@ -154,7 +154,7 @@ def build(draft: Draft, data: Json) -> tuple[Proof, ...]:
     if not isinstance(auth, dict):
         return ()
     found: list[Proof] = [
-        _scheme(auth[member], secrets_of(draft, data, auth[member]))
+        scheme(auth[member], secrets_of(draft, data, auth[member]))
         for member in SCHEMES
         if member in auth
     ]
@@ -203,7 +203,7 @@ def _keys(member: Json, secrets: tuple[Secret, ...]) -> tuple[Key, ...]:
     return tuple(keys)
 
 
-def _scheme(data: Json, secrets: tuple[Secret, ...]) -> SignatureScheme:
+def scheme(data: Json, secrets: tuple[Secret, ...]) -> SignatureScheme:
     place, timestamp = data["signature"], data.get("timestamp")
     return SignatureScheme(
         algorithm=data.get("algorithm", "sha256"),

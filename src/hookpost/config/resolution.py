@@ -5,7 +5,7 @@ from pathlib import Path as FilePath
 from hookpost.config import nodes, values
 from hookpost.config.diagnostics import Path
 from hookpost.config.draft import Draft
-from hookpost.config.keys import key_of
+from hookpost.config.keys import ed25519_key, key_of
 from hookpost.config.proofs import keyed_by
 from hookpost.config.schema import Json, schema, walk
 from hookpost.config.secrets import SecretMistake, resolve
@@ -113,19 +113,34 @@ def _mistake(draft: Draft, path: Path, secret: Secret) -> tuple[str, str] | None
         members = keyed_by(draft.part("sources", str(path[1])), path)
         if members is not None:
             return _no_key(members, secret)
-    if "standard_webhooks" in path:
+    if path[_inside(path) :][:1] == ("signing",):
         try:
-            signing_key(secret.value)
+            _signing_key(draft, path, secret)
         except ValueError as mistake:
             return "bad-signing-key", f"is no signing key: {mistake}"
         return None
-    if "url" in path:
+    if path[_inside(path) :][:1] == ("url",):
         # The reason would show a part of it.
         text = secret.value.decode("utf-8", "surrogateescape")
         if url_mistake(text) is not None:
             return "bad-url", "holds no URL that may be used; write https://host/path into it"
         return None
     return _unsendable(secret.value)
+
+
+def _inside(path: Path) -> int:
+    """Where the keys of a named thing, or of `endpoint_defaults`, begin."""
+    return 1 if path[0] == "endpoint_defaults" else 2
+
+
+def _signing_key(draft: Draft, path: Path, secret: Secret) -> None:
+    """ValueError: why a secret of an endpoint's `signing` does not sign."""
+    if "standard_webhooks" in path:
+        signing_key(secret.value)
+    elif "ed25519" in path:
+        ed25519_key(secret)
+    else:
+        key_of(draft.part(*map(str, path[:-2])), secret)
 
 
 def _no_key(members: list[Json], secret: Secret) -> tuple[str, str] | None:

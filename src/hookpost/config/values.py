@@ -245,6 +245,13 @@ def header_value(text: str) -> str:
     return text
 
 
+def header_piece(text: str) -> str:
+    """A piece of a header's value: printable ASCII, a space may stand anywhere in it."""
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError("a piece of a header is printable ASCII")
+    return text
+
+
 def event_type(text: str) -> str:
     """A type that a source may send."""
     mistake = patterns.check_type(text)
@@ -315,6 +322,7 @@ READERS: Mapping[str, Callable[[str], object]] = {
     "duration": units.duration,
     "event-type": event_type,
     "header": header,
+    "header-piece": header_piece,
     "header-value": header_value,
     "instant": instant,
     "media-type": media_types.pattern,

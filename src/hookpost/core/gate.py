@@ -17,7 +17,6 @@ from hookpost.core.model import EndpointRecord
 from hookpost.core.ratelimit import Bucket
 from hookpost.core.secrets import Secret
 from hookpost.core.settings import Endpoint
-from hookpost.core.signing import signing_keys
 
 
 class HeldBy(StrEnum):
@@ -215,7 +214,7 @@ class Gate:
         self._concurrency = endpoint.concurrency
         self._policy = endpoint.circuit_breaker
         self._limit = endpoint.rate_limit
-        self._signing = _usable(endpoint)
+        self._signing = _signing(endpoint)
         self._live_from, self._live_until = inf, -inf
 
 
@@ -237,11 +236,11 @@ def _sane_hold(until: float | None, endpoint: Endpoint, now: float) -> float | N
     return None if until is None else min(until, now + endpoint.retry.retry_after_max)
 
 
-def _usable(endpoint: Endpoint) -> tuple[Secret, ...] | None:
+def _signing(endpoint: Endpoint) -> tuple[Secret, ...] | None:
     """The secrets that can sign; None: the endpoint is unsigned on purpose."""
     if endpoint.signing is None:
         return None
-    return tuple(secret for secret, _ in signing_keys(endpoint.signing))
+    return tuple(key.secret for key in endpoint.signing.keys)
 
 
 def _until_a_key_lives(signing: tuple[Secret, ...], wall: float) -> float | None:

@@ -27,7 +27,7 @@ from hookpost.core.envelope import is_utf8
 from hookpost.core.model import Delivery, Event, Format, Headers, Payload
 from hookpost.core.payload_modes import ModeSince, mode_of
 from hookpost.core.settings import Endpoint
-from hookpost.core.signing import sign, signing_keys
+from hookpost.core.signing import Signer
 
 JSON = "application/json"
 BYTES = "application/octet-stream"
@@ -210,14 +210,12 @@ class Letterhead:
     """
 
     __slots__ = (
-        "_all_keys",
         "_constant",
         "_content_type",
-        "_keys",
         "_modes",
-        "_mortal",
         "_names",
         "_payload",
+        "_signer",
     )
 
     def __init__(
@@ -236,19 +234,22 @@ class Letterhead:
         self._constant = tuple(constant)
         self._payload = endpoint.payload
         self._modes = [ModeSince(*since) for since in modes]
-        self._keys = None if endpoint.signing is None else signing_keys(endpoint.signing)
-        self._all_keys = None if self._keys is None else [key for _, key in self._keys]
-        self._mortal = any(secret.mortal for secret, _ in self._keys or ())
+        self._signer: Signer | None = None
+        if endpoint.signing is not None:
+            self._signer = Signer(endpoint.signing, endpoint.url)
+            self._names |= endpoint.signing.headers
 
     def request(self, delivery: Delivery, wall: float) -> Request | None:
         """The request of the next attempt, signed for wall-clock time `wall`.
 
         None: no key is live, and nothing is ever sent unsigned instead. Raises ValueError for an
-        event id that cannot be signed.
+        event that cannot be signed.
         """
-        keys = self._live(wall)
-        if keys is not None and not keys:
-            return None
+        signer, live = self._signer, None
+        if signer is not None:
+            live = signer.live(wall)
+            if live is None:
+                return None
         event = delivery.event
         rendered = render(event, mode_of(self._modes, delivery.id, self._payload))
         timestamp = int(wall)
@@ -265,19 +266,12 @@ class Letterhead:
             ("hookpost-event-type", encoded(event.type)),
             ("hookpost-sequence", f"{delivery.sequence}"),
         ]
-        if keys:
-            signature = sign(event.id, timestamp, rendered.body, keys)
-            headers.append(("webhook-signature", signature))
         for name, value in rendered.headers:
             if _forwardable(name, self._names):
                 headers.append((name, value))
+        if signer is not None and live is not None:
+            signer.sign(headers, event.id, wall, rendered.body, live)
         return Request(headers, rendered.body)
-
-    def _live(self, wall: float) -> Sequence[bytes] | None:
-        """The keys to sign with; None: the endpoint is unsigned on purpose."""
-        if self._keys is None or not self._mortal:
-            return self._all_keys
-        return [key for secret, key in self._keys if secret.live(wall)]
 
 
 @lru_cache(maxsize=1024)

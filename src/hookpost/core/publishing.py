@@ -1,25 +1,22 @@
 """The other side of a signature: what a publisher adds to its request, for trying out a source."""
 
-import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from hookpost.core import twilio
 from hookpost.core.proof import prove_one
 from hookpost.core.received import Received
 from hookpost.core.scheme import (
     BodySecret,
-    Form,
     Key,
     Proof,
+    Sign,
     SignatureScheme,
     TimestampPlace,
     TwilioScheme,
 )
-from hookpost.core.signature import Unproven, age_of, encoded, live_keys, timestamp_of
+from hookpost.core.signature import Unproven, age_of, live_keys, timestamp_of
 from hookpost.core.template import Absent, Values, render
-
-Sign = Callable[[bytes], bytes]
-"""A private key: what is signed → its signature."""
+from hookpost.core.writing import mac, stamp_at, written
 
 
 class Unsignable(ValueError):
@@ -90,7 +87,7 @@ def _signed(
     headers: dict[str, str] = {}
     stamp: bytes | None = None
     if when is not None:
-        stamp = str(int(wall * (1000 if when.milliseconds else 1))).encode()
+        stamp = stamp_at(when, wall)
         if when.headers:
             headers[when.headers[0]] = stamp.decode()
         if when.json is not None:
@@ -102,7 +99,7 @@ def _signed(
     except Absent as mistake:
         raise Unsignable(f"what is signed cannot be put together: {mistake}") from None
     signature = _signature(scheme, key, signed, wall, sign)
-    headers[place.headers[0]] = _written(scheme, signature, stamp)
+    headers[place.headers[0]] = written(scheme, [signature], stamp)
     return headers
 
 
@@ -123,7 +120,7 @@ def _signature(
     scheme: SignatureScheme, key: Key, signed: bytes, wall: float, sign: Sign | None
 ) -> bytes:
     if key.check is None or sign is None:
-        return hmac.digest(key.value, signed, scheme.algorithm)
+        return mac(key, signed, scheme.algorithm)
     made = sign(signed)
     live = live_keys(scheme.keys, wall)
     if not any(one.check is not None and one.check(signed, made) for one in live):
@@ -132,17 +129,3 @@ def _signature(
             f"the private key is not the other half of a public key of this source ({names})"
         )
     return made
-
-
-def _written(scheme: SignatureScheme, signature: bytes, stamp: bytes | None) -> str:
-    """The header's value."""
-    place = scheme.signature
-    one = place.prefix + encoded(signature, place.encoding).decode()
-    if place.form is not Form.KV:
-        return place.header_prefix + one
-    pairs = [(place.keys[0], one)]
-    if scheme.timestamp is not None and scheme.timestamp.kv is not None:
-        pairs.insert(0, (scheme.timestamp.kv, (stamp or b"").decode()))
-    return place.header_prefix + place.separator.join(
-        f"{name}{place.pair_separator}{value}" for name, value in pairs
-    )

@@ -34,14 +34,18 @@ class Form(StrEnum):
 Check = Callable[[bytes, bytes], bool]
 """A public key: what was signed, a signature → whether it fits. Raises nothing."""
 
+Sign = Callable[[bytes], bytes]
+"""A private key: what is signed → its signature."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """A secret made ready: the bytes of an HMAC key, or what checks a signature."""
+    """A secret made ready: the bytes of an HMAC key, what checks a signature, or what signs."""
 
     secret: Secret
     value: bytes = field(default=b"", repr=False)
     check: Check | None = field(default=None, compare=False, repr=False)
+    sign: Sign | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

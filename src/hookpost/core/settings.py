@@ -20,6 +20,7 @@ from hookpost.core.ratelimit import RateLimit
 from hookpost.core.retry import STANDARD, RetryPolicy
 from hookpost.core.scheme import Proof
 from hookpost.core.secrets import Secret
+from hookpost.core.signing import Signing
 
 SUCCESS = frozenset(range(200, 300))
 
@@ -230,7 +231,7 @@ class Endpoint:
     name: str
     url: str = field(repr=False)
     url_secret: str | None = None
-    signing: tuple[Secret, ...] | None = None  # None: unsigned on purpose
+    signing: Signing | None = None  # None: unsigned on purpose
     headers: tuple[tuple[str, str], ...] = ()
     success: frozenset[int] = SUCCESS
     retry: RetryPolicy = STANDARD

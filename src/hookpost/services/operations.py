@@ -113,7 +113,9 @@ class Operations:
                 "burst": limit.burst if limit else None,
                 "maxPending": settings.max_pending,
                 "egress": settings.egress.name,
-                "signingKeys": [secret.name for secret in settings.signing or ()],
+                "signingKeys": [key.secret.name for key in settings.signing.keys]
+                if settings.signing
+                else [],
             }
         return shown
 
