@@ -201,3 +201,19 @@ def test_a_request_line_gives_method_and_query() -> None:
 def test_what_is_no_file_of_headers(content: bytes, words: str) -> None:
     with pytest.raises(Unreadable, match=words):
         parse(content)
+
+
+def test_types_and_schemas_are_judged_as_the_gateway_does(
+    hookpost: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "ping.json").write_text('{"properties": {"zen": {"maxLength": 3}}}')
+    options = ("--headers", str(tmp_path / "head"), "--body", str(tmp_path / "body"))
+    listed = CONFIG.replace("preset: github,", "preset: github, event_types: {%s},")
+    (tmp_path / "gateway.yaml").write_text(listed % "ping: {schema: ping.json}")
+    ran = hookpost("verify", "github", *options)
+    assert ran.code == 1
+    assert "is not met at $.zen: is longer than 3 characters" in ran.out
+    (tmp_path / "gateway.yaml").write_text(listed % "push: {}")
+    ran = hookpost("verify", "github", *options)
+    assert ran.code == 1
+    assert "'ping' is none of push" in ran.out

@@ -252,6 +252,28 @@ def test_one_bad_item_among_very_many_is_found(tmp_path: Path) -> None:
     assert [one.path for one in validate(data, "$")] == ["$[200000]"]
 
 
+def test_large_integers_are_exact_up_to_a_number_of_them(tmp_path: Path) -> None:
+    validate = compile_in(tmp_path, {"uniqueItems": True})
+    for count, fits in ((1000, True), (1200, False)):
+        data = json.dumps([10**18 + index for index in range(count)]).encode()
+        assert (validate(data, "$") == ()) is fits
+
+
+def test_when_the_steps_are_used_up_the_whole_is_told(tmp_path: Path) -> None:
+    validate = compile_in(
+        tmp_path, {"patternProperties": {"^x": {"type": "null"}}, "additionalProperties": False}
+    )
+
+    def told(names: int) -> str:
+        [one] = validate(
+            json.dumps({f"x{index}": None for index in range(names)} | {"y": 1}).encode(), "$"
+        )
+        return one.message
+
+    assert told(50_000) == "is not allowed"
+    assert told(250_000) == "does not fit the schema"
+
+
 def test_of_the_data_nothing_is_told_but_names(tmp_path: Path) -> None:
     validate = compile_in(
         tmp_path, {"additionalProperties": {"enum": ["x" * 10_000], "type": "null"}}

@@ -95,18 +95,19 @@ class Walk:
 
     def members(self, place: Place, path: Steps, members: Sequence[Member]) -> None:
         """Look into those members of a value that fail a part of the schema."""
-        for step, value in self._failing(place, members):
+        for step, value in self.failing(place, members):
             self.node(place, (*path, step), value)
 
-    def _failing(self, place: Place, members: Sequence[Member]) -> Iterator[Member]:
+    def failing(self, place: Place, members: Sequence[Member]) -> Iterator[Member]:
+        """Those members that fail a part of the schema."""
         if not members or self.fit(place, [value for _, value in members]):
             return
         if len(members) == 1:
             yield members[0]
             return
         half = len(members) // 2
-        yield from self._failing(place, members[:half])
-        yield from self._failing(place, members[half:])
+        yield from self.failing(place, members[:half])
+        yield from self.failing(place, members[half:])
 
     def node(self, place: Place, path: Steps, value: Any) -> None:
         """Tell why a value fails a part of the schema, which it does."""

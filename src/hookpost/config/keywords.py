@@ -124,10 +124,10 @@ def _additional(walk: "Walk", place: Place, schema: Any, path: "Steps", value: A
 
 
 def _names(walk: "Walk", place: Place, schema: Any, path: "Steps", value: Any) -> None:
-    if isinstance(value, dict) and not walk.fit(_below(place, "propertyNames"), list(value)):
-        for name in value:
-            if not walk.fit(_below(place, "propertyNames"), [name]):
-                walk.tell((*path, name), "has a name that is not allowed")
+    if isinstance(value, dict):
+        names = [(name, name) for name in value]
+        for name, _ in walk.failing(_below(place, "propertyNames"), names):
+            walk.tell((*path, name), "has a name that is not allowed")
 
 
 def _dependent(key: str) -> "Look":

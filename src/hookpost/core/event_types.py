@@ -71,3 +71,11 @@ def fitted(validate: Validate, event: Event, root: str) -> Event | Refused:
     first = violations[0]
     detail = f"the schema of {event.type!a} is not met at {first.path}: {first.message}"
     return Refused("schema_invalid", detail, violations=violations)
+
+
+def judged(types: EventTypes | None, event: Event, root: str) -> Event | Refused:
+    """The event, if its type is listed and its data fits."""
+    rule = wanted(types, event)
+    if isinstance(rule, Refused):
+        return rule
+    return event if rule is None else fitted(rule, event, root)

@@ -111,13 +111,9 @@ class Commit:
     def hand_in(
         self, commitment: Commitment, entries: Sequence[Entry], merge: Merge | None
     ) -> None:
-        """The events of a `later`, as `many` has them, or as `one` where `merge` is None.
-
-        Nothing is stored where nobody waits any more.
-        """
-        if not commitment.done():
-            commitment.entries, commitment.merge = entries, merge
-            self._hand_in(commitment)
+        """The events of a `later` not yet done: as `many` has them; without `merge` as `one`."""
+        commitment.entries, commitment.merge = entries, merge
+        self._hand_in(commitment)
 
     def _hand_in(self, commitment: Commitment) -> None:
         commitment.handed_in = True

@@ -6,6 +6,7 @@ from hookpost.core.diagnosis import credentials, proofs
 from hookpost.core.diagnosis.case import Case
 from hookpost.core.diagnosis.findings import Diagnosis
 from hookpost.core.envelope import Malformed
+from hookpost.core.event_types import judged
 from hookpost.core.extract import has_id_header
 from hookpost.core.handshake import Greeting, Handshake, answer, meant, unproved
 from hookpost.core.identity import EventIds
@@ -189,9 +190,12 @@ def _read(case: Case, how: Reading, part: bytes | None) -> Event | Refused:
     received, wall = case.received, case.wall
     body, whole = (received.body, received) if part is None else (part, None)
     ids = EventIds(0.0)
-    return how.extract(
+    event = how.extract(
         case.source, received.headers, body, ids, now=wall, wall=wall, received=whole
     )
+    if isinstance(event, Refused):
+        return event
+    return judged(case.source.event_types, event, how.root)
 
 
 def _event(found: Diagnosis, event: Event | Refused) -> None:
