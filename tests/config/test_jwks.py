@@ -183,6 +183,6 @@ def test_slow_libraries_are_loaded_only_where_a_file_needs_them(tmp_path: Path) 
     code = (
         "import pathlib, sys; from hookpost.config import load; import hookpost.daemon.run; "
         f"assert load(pathlib.Path({str(file)!r})).config; "
-        "sys.exit(bool({'jwt', 'cryptography'} & set(sys.modules)))"
+        "sys.exit(bool({'jwt', 'cryptography', 'jsonschema_rs'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
