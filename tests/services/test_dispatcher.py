@@ -382,6 +382,53 @@ async def test_a_changed_url_clears_gone_and_sets_the_breaker_half_open(
     await daemon.dispatcher.drain(0.0)
 
 
+ASKED = Outcome(result=Result.RATE_LIMITED, status=429, retry_after=600.0, error="429")
+
+
+async def held(bench: Bench, receivers: Receivers) -> Daemon:
+    """One endpoint whose receiver has asked everybody to wait, as its row knows."""
+    daemon = await serving(bench, receivers, an_endpoint())
+    receivers.of("crm").answers(ASKED)
+    await daemon.put("crm")
+    await until(lambda: bench.outbox.endpoint(daemon.ids["crm"]).hold_until is not None)
+    await daemon.dispatcher.idle()
+    assert daemon.state("crm").held_by == "hold"
+    return daemon
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_changed_url_owes_the_old_ones_wait_nothing(
+    bench: Bench, receivers: Receivers, restarted: bool
+) -> None:
+    daemon = await held(bench, receivers)
+    moved = an_endpoint(url="https://new.example.com/")
+    if restarted:  # as after a kill: nothing was said at an end
+        daemon = await serving(bench, receivers, moved)
+    else:
+        await daemon.reload(moved)
+    assert daemon.state("crm").held_by is None
+    await daemon.dispatcher.idle()
+    assert bench.outbox.endpoint(daemon.ids["crm"]).hold_until is None
+    await daemon.dispatcher.drain(0.0)
+
+
+async def test_the_same_url_is_waited_for_over_reloads_and_restarts(
+    bench: Bench, receivers: Receivers
+) -> None:
+    daemon = await held(bench, receivers)
+    await daemon.reload(an_endpoint(concurrency=2))
+    assert daemon.state("crm").held_by == "hold"
+    assert (await serving(bench, receivers, an_endpoint())).state("crm").held_by == "hold"
+
+
+async def test_resume_lifts_a_hold(bench: Bench, receivers: Receivers) -> None:
+    daemon = await held(bench, receivers)
+    await daemon.dispatcher.resume(daemon.ids["crm"])
+    assert daemon.state("crm").held_by is None
+    assert bench.outbox.endpoint(daemon.ids["crm"]).hold_until is None
+    await daemon.dispatcher.drain(0.0)
+
+
 async def test_an_old_urls_late_410_says_nothing_of_the_new_one(
     bench: Bench, receivers: Receivers
 ) -> None:

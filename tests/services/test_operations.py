@@ -61,6 +61,8 @@ async def test_a_hold_is_shown_until_its_time_has_passed(bench: Bench) -> None:
     assert bench.operations.endpoint("crm")["holdUntil"] == "2025-06-15T15:07:40.000Z"
     bench.clock.advance(61)
     assert bench.operations.endpoint("crm")["holdUntil"] is None
+    await bench.outbox.update_endpoint(crm, bench.clock.now(), hold_until=until + 60)
+    assert (await bench.operations.resume("crm"))["holdUntil"] is None
     assert [one["holdUntil"] for one in bench.operations.endpoints()["endpoints"]] == [None, None]
 
 

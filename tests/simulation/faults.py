@@ -104,6 +104,8 @@ async def order(run: "Run") -> None:
     selection = Selection(endpoint=line.name, limit=run.rng.choice([None, 3]))
     now = life.clock.now()
     run.network.pardon(line.key)
+    if verb == "resume":
+        run.network.resumed(line.key)
     try:
         match verb:
             case "pause":

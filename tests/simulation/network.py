@@ -116,6 +116,10 @@ class Network:
                 for past in receiver.past.values():
                     past.free, past.told = True, False
 
+    def resumed(self, key: str) -> None:
+        """A person has asked that nobody waits any more."""
+        self.receiver(key).hold = -1e9
+
     # -- the judge -------------------------------------------------------------------------------
 
     def arrive(self, receiver: Receiver, headers: dict[str, str], body: bytes) -> Past:

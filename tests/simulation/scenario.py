@@ -178,6 +178,7 @@ class Run:
         until = asyncio.get_running_loop().time() + PATIENCE
         while True:
             for line in self.plan.lines:
+                self.network.resumed(line.key)
                 await life.dispatcher.resume(life.outbox.endpoint(self.id(line)).id)
             self.network.pardon()
             await life.outbox.replay(Selection(), life.clock.now())

@@ -255,7 +255,7 @@ def add_parsers(subparsers: Any, common: Parser) -> None:
     for verb, words in (
         ("show", "one endpoint"),
         ("pause", "hold its deliveries until it is resumed"),
-        ("resume", "undo a pause, or a 410's"),
+        ("resume", "undo a pause, a 410 or the wait that a Retry-After asked for"),
     ):
         parser = verbs.add_parser(verb, parents=[common], help=words)
         parser.add_argument("name", metavar="NAME")

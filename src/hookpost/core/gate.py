@@ -184,6 +184,10 @@ class Gate:
         self.hold_until = until
         return True
 
+    def go_on(self) -> None:
+        """Nobody is asked to wait any more."""
+        self.hold_until = None
+
     def probe(self) -> None:
         """The URL has changed: half-open, whatever was known of the old one."""
         policy = self._policy

@@ -110,9 +110,9 @@ class Dispatcher:
         self.refresh(endpoint)
 
     async def resume(self, endpoint: EndpointId) -> None:
-        """Undo a person's pause and a 410; what the file pauses stays paused."""
+        """Undo a person's pause, a 410 and a hold; what the file pauses stays paused."""
         await self._outbox.update_endpoint(
-            endpoint, self._clock.now(), paused_by_operator=False, gone=False
+            endpoint, self._clock.now(), paused_by_operator=False, gone=False, hold_until=None
         )
         self.refresh(endpoint)
 

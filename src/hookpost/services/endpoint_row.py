@@ -52,8 +52,18 @@ class EndpointRow:
     @property
     def paused(self) -> bool:
         """File, operator or a 410, those that are not yet written included."""
-        gone = {"gone": self.record.gone, **self._writing, **self._changes}["gone"]
+        gone = self._newest("gone")
         return self.record.paused_by_file or self.record.paused_by_operator or bool(gone)
+
+    @property
+    def hold_until(self) -> float | None:
+        """Until when the receiver asked everybody to wait, if that is not yet written included."""
+        until: float | None = self._newest("hold_until")
+        return until
+
+    def _newest(self, column: str) -> Any:
+        known = {column: getattr(self.record, column)}
+        return {**known, **self._writing, **self._changes}[column]
 
     def is_about(self, url: str) -> bool:
         """Whether what the row remembers was learnt of this URL (or of nobody knows which)."""

@@ -128,6 +128,8 @@ class EndpointWorker:
         """The endpoint's row was changed by a person or a reload: obey at once."""
         self._row.refresh()
         self.gate.paused = self._row.paused
+        if self._row.hold_until is None:
+            self.gate.go_on()
         self._feeder.ring()
 
     def stop_claiming(self) -> None:
@@ -176,8 +178,9 @@ class EndpointWorker:
 
     def _url_changed(self) -> None:
         self.gate.probe()
+        self.gate.go_on()
         self._feeder.breaker_moved()
-        self._keep_breaker(gone=False)
+        self._keep_breaker(gone=False, hold_until=None)
         self.gate.paused = self._row.paused
 
     def _keep_breaker(self, **changes: Any) -> None:
@@ -255,7 +258,7 @@ class EndpointWorker:
             return  # the URL was replaced meanwhile: the old one has no say in the new one's pace
         asked = hold(outcome, endpoint.retry)
         if asked and self.gate.hold(now + asked):
-            self._row.keep(hold_until=now + asked)
+            self._keep_breaker(hold_until=now + asked)  # with the URL that asked for it
             attempt_log.endpoint_held(endpoint.name, HeldBy.HOLD.value, asked)
         if outcome.result is Result.GONE:
             self._keep_breaker(gone=True)

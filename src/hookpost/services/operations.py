@@ -192,10 +192,10 @@ class Operations:
         return self.endpoint(name)
 
     async def resume(self, name: str) -> Shown:
-        """Undo a person's pause and a 410; what the file pauses stays paused, and is said."""
+        """Undo a person's pause, a 410 and a hold; what the file pauses stays so, and is said."""
         record = self._active(name)
         await self._outbox.update_endpoint(
-            record.id, self._clock.now(), paused_by_operator=False, gone=False
+            record.id, self._clock.now(), paused_by_operator=False, gone=False, hold_until=None
         )
         self._changed(record.id)
         log.info("endpoint.resumed", extra={"fields": {"endpoint": name, "by": "operator"}})
