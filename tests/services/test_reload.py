@@ -239,6 +239,22 @@ async def test_a_death_between_the_rows_commit_and_the_assignment_costs_nothing(
         assert moved == 1
 
 
+def test_a_rename_is_told_as_one(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.write(crm="", audit="")
+    old = folder.load().sound()
+    text = folder.file.read_text().replace("[crm", "[sales")
+    folder.file.write_text(text.replace("{crm: {", "{sales: {renamed_from: crm, "))
+    assert changes(old, folder.load().sound()) == [
+        "endpoints.sales: renamed from crm", "subscriptions.all: changed",
+    ]  # fmt: skip
+    folder.write(sales=", renamed_from: crm")
+    assert changes(old, folder.load().sound()) == [
+        "endpoints.sales: renamed from crm", "endpoints.audit: removed",
+        "endpoints.sales: changed", "subscriptions.all: changed",
+    ]  # fmt: skip
+
+
 def test_changes_names_what_differs(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     folder.write(crm="", audit="")

@@ -8,7 +8,7 @@ that are asked for while one runs are answered by one more, together.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -206,10 +206,15 @@ def _failed(old: Config, new_hash: str, words: str) -> Report:
 
 def changes(old: Config, new: Config) -> list[str]:
     """What differs, a line each: `endpoints.crm: changed`."""
-    lines = []
+    renamed = _renamed(old, new)
+    lines = [f"endpoints.{name}: renamed from {former}" for name, former in renamed.items()]
+    known = {name: each for name, each in old.endpoints.items() if name not in renamed.values()}
+    for name, former in renamed.items():
+        now = new.endpoints[name]
+        known[name] = replace(old.endpoints[former], name=name, renamed_from=now.renamed_from)
     for kind, before, after in (
         ("sources", old.sources, new.sources),
-        ("endpoints", old.endpoints, new.endpoints),
+        ("endpoints", known, new.endpoints),
         ("subscriptions", _by_name(old), _by_name(new)),
         ("secrets", old.secrets, new.secrets),
     ):
@@ -219,6 +224,17 @@ def changes(old: Config, new: Config) -> list[str]:
         if getattr(old, kind) != getattr(new, kind):
             lines.append(f"{kind}: changed")
     return lines
+
+
+def _renamed(old: Config, new: Config) -> dict[str, str]:
+    """The endpoints that another name leads on, and that name."""
+    return {
+        name: former
+        for name, endpoint in new.endpoints.items()
+        if (former := endpoint.renamed_from)
+        and former in old.endpoints
+        and name not in old.endpoints
+    }
 
 
 def _differences(kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
