@@ -66,6 +66,7 @@ class ScriptedReceiver:
         self._hanging = False
         self._arrived = asyncio.Event()
         self.received: list[tuple[str, dict[str, str], bytes]] = []
+        self.fresh: list[bool] = []  # whether each was asked to go over a new connection
         self.at_once = 0
         self.most_at_once = 0
         self.closed = False
@@ -96,8 +97,11 @@ class ScriptedReceiver:
                 return
         raise AssertionError("no attempt waits for an answer")
 
-    async def post(self, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> Outcome:
+    async def post(
+        self, url: str, headers: Sequence[tuple[str, str]], body: bytes, *, fresh: bool = False
+    ) -> Outcome:
         assert not self.closed
+        self.fresh.append(fresh)
         self.received.append((url, {name.lower(): value for name, value in headers}, body))
         self._arrived.set()
         self.at_once += 1

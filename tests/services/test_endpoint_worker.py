@@ -210,6 +210,22 @@ async def test_a_stale_connection_is_tried_again_soon_and_opens_no_breaker(
     assert await bench.state() is State.DELIVERED
 
 
+async def test_what_failed_on_a_used_connection_is_tried_again_over_a_new_one(
+    bench: Bench, receiver: ScriptedReceiver
+) -> None:
+    worker = await bench.worker(an_endpoint(concurrency=1), receiver)
+    receiver.answers(Outcome(result=Result.REUSED_CONNECTION, error="closed"), OK, BROKEN, OK)
+    await bench.put(worker.id)
+    await step(worker)
+    bench.clock.advance(0.11)
+    await step(worker)
+    await bench.put(worker.id, 1)
+    await step(worker)
+    bench.clock.advance(3600.0)
+    await step(worker)
+    assert receiver.fresh == [False, True, False, False]
+
+
 async def test_a_lane_goes_on_by_itself_after_a_success_and_rests_after_a_failure(
     bench: Bench, receiver: ScriptedReceiver
 ) -> None:
@@ -554,7 +570,7 @@ async def test_an_attempt_cancelled_by_nobody_knows_whom_is_released_and_told(
 async def test_an_exception_nobody_expects_is_told_and_never_lost(
     bench: Bench, receiver: ScriptedReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def explode(*_: Any) -> Outcome:
+    async def explode(*_: Any, **__: Any) -> Outcome:
         raise ZeroDivisionError
 
     worker = await bench.worker(an_endpoint(), receiver)

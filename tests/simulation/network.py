@@ -242,7 +242,9 @@ class SimTransport:
         self._receiver = receiver
         self._timeout = endpoint.timeout
 
-    async def post(self, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> Outcome:
+    async def post(
+        self, url: str, headers: Sequence[tuple[str, str]], body: bytes, *, fresh: bool = False
+    ) -> Outcome:
         """One attempt, judged when it begins and when it ends."""
         network, receiver = self._network, self._receiver
         said = {name.lower(): value for name, value in headers}
@@ -250,7 +252,7 @@ class SimTransport:
         past = network.arrive(receiver, said, body)
         outcome: Outcome | None = None
         try:
-            outcome = await self._answered(past)
+            outcome = await self._answered(past, fresh)
             return outcome
         finally:
             if life == network.life:
@@ -258,7 +260,7 @@ class SimTransport:
                 result = "cut off" if outcome is None else outcome.result.value
                 network.trace.note("attempt", receiver.key, said["webhook-id"], result)
 
-    async def _answered(self, past: Past) -> Outcome:
+    async def _answered(self, past: Past, fresh: bool) -> Outcome:
         rng, mood = self._network.rng, self._receiver.mood
         takes = rng.uniform(0.005, 0.2)
         if mood == "hanging":
@@ -268,15 +270,15 @@ class SimTransport:
         if mood == "slow":
             takes = rng.uniform(0.2, 0.9 * self._timeout)
         await _sleep(takes)
-        return self._by_mood(mood, past)
+        return self._by_mood(mood, past, fresh)
 
-    def _by_mood(self, mood: str, past: Past) -> Outcome:
+    def _by_mood(self, mood: str, past: Past, fresh: bool) -> Outcome:
         rng = self._network.rng
         match mood:
             case "ill":
                 return Outcome(result=Result.HTTP_5XX, status=500, error="500")
             case "reset":
-                stale = rng.random() < 0.3
+                stale = rng.random() < 0.3 and not fresh
                 result = Result.REUSED_CONNECTION if stale else Result.CONNECT
                 return Outcome(result=result, error="reset")
             case "dns":

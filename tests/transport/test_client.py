@@ -811,6 +811,25 @@ async def test_a_reused_connection_that_dies_without_a_byte_is_told_apart(
     assert (outcome.result, outcome.status) == (Result.REUSED_CONNECTION, None)
 
 
+async def test_a_fresh_attempt_never_goes_over_a_used_connection(open_transport: Open) -> None:
+    async def script(peer: Peer) -> None:  # closes on every second request of a connection
+        await peer.request()
+        await peer.send(OK)
+        await peer.request()
+        peer.finish()
+
+    async with Receiver(script) as receiver:
+        transport = open_transport(receiver.url(), concurrency=4)
+        all_at_once = [post(transport, receiver.url()) for _ in range(3)]
+        assert all(outcome.ok for outcome in await asyncio.gather(*all_at_once))
+        outcome = await transport.post(receiver.url(), HEADERS, BODY, fresh=True)
+        assert (outcome.ok, receiver.connections) == (True, 4)
+        outcome = await post(transport, receiver.url())
+        assert (outcome.result, receiver.connections) == (Result.REUSED_CONNECTION, 4)
+        outcome = await transport.post(receiver.url(), HEADERS, BODY, fresh=True)
+        assert (outcome.ok, receiver.connections) == (True, 5)
+
+
 async def test_a_reused_connection_that_dies_after_a_byte_is_connect(open_transport: Open) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()

@@ -13,7 +13,7 @@ from hookpost import __version__
 from hookpost.clock import Clock
 from hookpost.core import breaker as circuit
 from hookpost.core.gate import Gate, HeldBy, Ticket
-from hookpost.core.model import Attempt, Delivery, EndpointId, Outcome, Result
+from hookpost.core.model import Attempt, Delivery, DeliveryId, EndpointId, Outcome, Result
 from hookpost.core.payload import Letterhead
 from hookpost.core.settings import Endpoint
 from hookpost.core.settle import hold, settle
@@ -31,6 +31,7 @@ Dice = Callable[[], float]
 
 
 PATIENCE = 5.0  # seconds that an orderly end waits for the disk
+STALE_KEPT = 1000  # deliveries that are remembered to have failed on a used connection
 
 Outfit = tuple[Endpoint, Letterhead, Line]
 """What one attempt goes by from its first line to its last."""
@@ -80,6 +81,7 @@ class EndpointWorker:
         )
         self.tick = self._feeder.tick  # one round, for whoever does not `start`
         self._interrupted = False
+        self._stale: dict[DeliveryId, bool] = {}  # whose next attempt takes a new connection
 
     @property
     def name(self) -> str:
@@ -200,9 +202,12 @@ class EndpointWorker:
             if request is None or self._feeder.stopping or self.gate.removed or self.gate.paused:
                 self._give_back(delivery, ticket, started_at)
                 return None
+            fresh = bool(self._stale) and self._stale.pop(delivery.id, False)
             line.busy += 1
             try:  # here and not in a coroutine of its own: this is the hot loop
-                outcome = await line.transport.post(endpoint.url, request.headers, request.body)
+                outcome = await line.transport.post(
+                    endpoint.url, request.headers, request.body, fresh=fresh
+                )
             except asyncio.CancelledError:
                 outcome = self._cut_off()
             finally:
@@ -253,7 +258,11 @@ class EndpointWorker:
         self._quiet.stir()
 
     def _heed(self, delivery: Delivery, outcome: Outcome, endpoint: Endpoint, now: float) -> None:
-        """What a failure asks of the whole endpoint."""
+        """What a failure asks of this delivery's next attempt, and of the whole endpoint."""
+        if outcome.result is Result.REUSED_CONNECTION:
+            self._stale[delivery.id] = True
+            if len(self._stale) > STALE_KEPT:
+                del self._stale[next(iter(self._stale))]
         if endpoint.url != self._outfit[0].url:
             return  # the URL was replaced meanwhile: the old one has no say in the new one's pace
         asked = hold(outcome, endpoint.retry)

@@ -13,12 +13,15 @@ from hookpost.core.model import Outcome
 class Transport(Protocol):
     """One endpoint's own connections, resolver and limits; shared with no other endpoint."""
 
-    async def post(self, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> Outcome:
+    async def post(
+        self, url: str, headers: Sequence[tuple[str, str]], body: bytes, *, fresh: bool = False
+    ) -> Outcome:
         """POST once, inside the endpoint's timeout (name look-up to the answer's last byte).
 
         Never follows a redirect, never retries, never raises but CancelledError. The outcome goes
         by the answer's status as soon as its head is there, whatever becomes of its body: from
         then on a cancellation, too, only ends the reading, so that no 2xx that was seen is lost.
+        `fresh`: over a new connection, so that the outcome is never `reused_connection`.
         """
         ...
 

@@ -93,7 +93,7 @@ class AiohttpTransport:
         self._quiet = asyncio.Event()  # closing, and the last attempt is over
 
     def post(
-        self, url: str, headers: Sequence[tuple[str, str]], body: bytes
+        self, url: str, headers: Sequence[tuple[str, str]], body: bytes, *, fresh: bool = False
     ) -> Coroutine[Any, Any, Outcome]:
         """POST once; see `Transport.post`. A plain function: one coroutine less on the hot path."""
         aim = self._aim
@@ -101,10 +101,16 @@ class AiohttpTransport:
             aim = self._aim = self._take_aim(url)
         if isinstance(aim.to, Outcome):
             return _at_once(aim.to)
-        return self._attempt(aim, aim.to, headers, body)
+        return self._attempt(aim, aim.to, headers, body, fresh=fresh)
 
     async def _attempt(
-        self, aim: _Aim, route: _Route, headers: Sequence[tuple[str, str]], body: bytes
+        self,
+        aim: _Aim,
+        route: _Route,
+        headers: Sequence[tuple[str, str]],
+        body: bytes,
+        *,
+        fresh: bool,
     ) -> Outcome:
         if self._closing:
             return _CLOSED
@@ -114,7 +120,10 @@ class AiohttpTransport:
         timer = self._loop.call_later(self._timeout, progress.expire)
         try:
             head = route.writing.head(headers, len(body))
-            lease = await self._connector.lease(route.request, route.key)
+            if fresh:
+                lease = await self._connector.dial(route.request)
+            else:
+                lease = await self._connector.lease(route.request, route.key)
             progress.response, content = await progress.send(lease, head, body).read()
             if not content.at_eof():
                 await self._read(content, progress)

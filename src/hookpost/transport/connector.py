@@ -263,6 +263,14 @@ class GuardedConnector(TCPConnector):
             connection = await self.connect(request, _NO_TRACES, _NO_TIMEOUT)
         return connection
 
+    async def dial(self, request: ClientRequest) -> Connection:
+        """A new connection for `request`. Those that rest may have been closed, too: they end."""
+        while True:
+            connection = await self.connect(request, _NO_TRACES, _NO_TIMEOUT)
+            if not cast("AnswerProtocol", connection.protocol).uses:
+                return connection
+            connection.close()
+
     def _cleanup(self) -> None:
         """Close what has rested long enough; come again when the next has, not a period later."""
         super()._cleanup()
