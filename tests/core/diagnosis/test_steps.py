@@ -1,5 +1,6 @@
 """Which step a request fails at, and what is told where none does."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -198,3 +199,29 @@ def token_step(folder: Path, *headers: tuple[str, str]) -> str:
     received = Received(method="POST", headers=HeaderList(headers), body=b"{}")
     found = diagnose(config, config.sources["x"], received, tokens.NOW)
     return next(step.text for step in found.steps if step.name == "jwt")
+
+
+@pytest.mark.parametrize(
+    ("event_type", "data", "words"),
+    [
+        ("a.b", {"n": 1}, None),
+        ("a.c", {"n": 1}, "'a.c' is none of a.b"),
+        ("a.b", {"n": "1"}, "the schema of 'a.b' is not met at $.data.n"),
+    ],
+)
+@pytest.mark.parametrize("batch", [False, True])
+def test_types_and_schemas_are_judged_as_the_gateway_judges_them(
+    tmp_path: Path, event_type: str, data: Any, words: str | None, batch: bool
+) -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    (tmp_path / "schema.json").write_text(json.dumps(schema))
+    source = {
+        "auth": {"bearer": ["a"]},
+        "event_types": {"a.b": {"schema": "schema.json"}},
+    }
+    kind = "application/x-ndjson" if batch else "application/json"
+    headers = [("Authorization", f"Bearer {CANARY}"), ("Content-Type", kind)]
+    body = json.dumps({"eventType": event_type, "data": data}).encode()
+    found = diagnosed(tmp_path, Sent(source, headers, body=body))
+    assert found.verified == (words is None)
+    assert words is None or words in "".join(step.text for step in found.steps)

@@ -201,6 +201,8 @@ def _read(case: Case, how: Reading, part: bytes | None) -> Event | Refused:
 def _event(found: Diagnosis, event: Event | Refused) -> None:
     if isinstance(event, Refused):
         found.failed("event", event.detail, event.code)
+        for place in event.violations[1:]:
+            found.note("schema", f"{place.path}: {place.message}")
         return
     found.ok("type", event.type)
     found.ok("id", event.id)
