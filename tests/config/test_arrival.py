@@ -450,6 +450,16 @@ KEYS: dict[str, Case] = {
         lambda c: c.subscriptions[0].events,
         ("a.b", "c.**"),
     ),
+    "subscriptions.NAME.filter": (
+        {"subscription": ', filter: "data.amount > `1000`"'},
+        lambda c: c.subscriptions[0].filter.text,
+        "data.amount > `1000`",
+    ),
+    "subscriptions.NAME.transform": (
+        {"subscription": ', transform: "{id: data.id}"'},
+        lambda c: c.subscriptions[0].transform.text,
+        "{id: data.id}",
+    ),
     "subscriptions.NAME.endpoints": ({}, lambda c: c.subscriptions[0].endpoints, ("crm",)),
     "logging.level": (_top("logging: {level: debug}"), lambda c: c.logging.level, "debug"),
     "logging.format": (_top("logging: {format: json}"), lambda c: c.logging.format, "json"),

@@ -128,6 +128,8 @@ def test_every_optional_property_states_a_default_or_means_absence() -> None:
             }.items()
         },
         "subscriptions.NAME.sources": "all sources",
+        "subscriptions.NAME.filter": "every event",
+        "subscriptions.NAME.transform": "the data as it came",
     }
     found = set()
     for path, part in ALL.items():

@@ -7,6 +7,7 @@ import pytest
 from tests.builders import FakeClock
 from tests.storage.steps import NOW, endpoints
 
+from hookpost.core.model import DeadReason
 from hookpost.daemon.observer import StorageObserver
 from hookpost.metrics import Metrics
 from hookpost.services.sparse_log import PER_SECOND
@@ -17,14 +18,14 @@ async def test_a_flood_of_overflows_and_refusals_is_counted_whole_and_logged_in_
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock, metrics, looked = FakeClock(NOW), Metrics(FakeClock(NOW)), []
-    metrics.configure(sources=(), endpoints=("crm",), secrets={}, subscriptions=0)
+    metrics.configure(sources=(), endpoints=("crm",), secrets={})
     outbox = await SqliteOutbox.open(tmp_path / "outbox.db", clock=clock)
     try:
         (crm,) = await endpoints(outbox, "crm")
         observer = StorageObserver(outbox, metrics, clock, lambda: looked.append(True))
         with caplog.at_level(logging.WARNING, "hookpost.storage"):
             for _ in range(100):
-                observer.overflowed(crm, 2)
+                observer.put_dead(crm, DeadReason.OVERFLOW, 2)
                 observer.erred("commit")
         assert caplog.messages.count("deliveries.dead") == PER_SECOND
         assert caplog.messages.count("storage.refused") == PER_SECOND

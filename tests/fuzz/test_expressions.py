@@ -12,7 +12,8 @@ from jmespath.functions import Functions
 from tests.fuzz.effort import SECONDS, count, fuzzed
 from tests.fuzz.spent import bounded, told, within_memory
 
-from hookpost.config.expressions import BUDGET, ExpressionMistake, compile_expression
+from hookpost.config.expressions import ExpressionMistake, compile_expression
+from hookpost.core.expression import BUDGET
 
 # of the library, for literals as it once wrote them
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")

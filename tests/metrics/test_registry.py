@@ -19,6 +19,7 @@ from hookpost.core.secrets import Secret
 from hookpost.metrics import Metrics
 
 NAMES = {
+    "expression_errors_total",
     "ingest_requests_total", "ingest_request_duration_seconds", "ingest_body_bytes",
     "events_accepted_total", "events_duplicate_total", "events_conflicting_total",
     "events_unrouted_total", "events_rejected_total", "deliveries_created_total",
@@ -68,7 +69,7 @@ def metrics(clock: FakeClock) -> Metrics:
         sources=["billing"],
         endpoints=["crm", "audit"],
         secrets={"crm-old": secret, "crm-new": lasting},
-        subscriptions=3,
+        subscriptions=["a", "b", "c"],
     )
     return made
 

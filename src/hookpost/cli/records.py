@@ -156,7 +156,8 @@ def change(verbs: Verbs, args: argparse.Namespace) -> int:
     counted = verbs.post(wanted.path, {**body, "dryRun": True})
     number = counted[wanted.done]
     if counted.get("leftAlone"):
-        output.say(f"{counted['leftAlone']} of removed endpoints are left alone")
+        why = "their endpoint was removed, or a transform made nothing to send"
+        output.say(f"{counted['leftAlone']} are left alone: {why}")
     if args.dry_run:
         return _told(counted, wanted.done, f"would be {wanted.done}", args)
     if number and (wanted.final or not args.ids):

@@ -4,7 +4,7 @@ import re
 import resource
 from typing import Any
 
-from hookpost.config import policies, schema, values
+from hookpost.config import policies, schema, subscriptions, values
 from hookpost.config.draft import Draft
 from hookpost.core import units
 from hookpost.core.settings import IngestListener, Retention
@@ -32,7 +32,7 @@ def give(draft: Draft) -> None:
     """Report every warning that the other checks do not."""
     _sources(draft)
     _endpoints(draft)
-    _patterns(draft)
+    subscriptions.advise(draft)
     _ages(draft)
     _reserve(draft)
     _descriptors(draft)
@@ -121,15 +121,6 @@ def _timeout(draft: Draft, name: str) -> None:
             f"({retry['max_age']}); lower timeout or raise max_age"
         )
         draft.warning(draft.home(name, "timeout"), "contradiction", message)
-
-
-def _patterns(draft: Draft) -> None:
-    for name, data in draft.entries("subscriptions"):
-        for index, pattern in enumerate(data.get("events", [])):
-            if pattern == "*":
-                message = '"*" matches types of one segment only; write "**" for every type'
-                path = ("subscriptions", name, "events", index)
-                draft.warning(path, "narrow-pattern", message)
 
 
 def _ages(draft: Draft) -> None:

@@ -1,4 +1,4 @@
-"""Endpoints and subscriptions: checked and built."""
+"""Endpoints: checked and built."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from hookpost.core.breaker import BreakerPolicy
 from hookpost.core.model import OnRemove, Payload
 from hookpost.core.ratelimit import RateLimit
 from hookpost.core.retry import RetryPolicy
-from hookpost.core.settings import Endpoint, Subscription
+from hookpost.core.settings import Endpoint
 
 _HOME_NAMES = ("localhost", "local", "internal", "intranet", "lan", "home.arpa", "test")
 """Ends of names that never lead to a public address (RFC 6761, 6762, 8375, and custom)."""
@@ -193,20 +193,5 @@ def _endpoint(draft: Draft, name: str, named: Named) -> Endpoint:
         rate_limit=named.rate[data.get("rate_limit", "none")],
         circuit_breaker=named.breaker[data.get("circuit_breaker", "standard")],
         egress=named.egress[data.get("egress", "public")],
-        **optional,
-    )
-
-
-def subscriptions(draft: Draft) -> tuple[Subscription, ...]:
-    """The subscriptions of a draft without mistakes, in file order."""
-    return tuple(_subscription(name, data) for name, data in draft.entries("subscriptions"))
-
-
-def _subscription(name: str, data: Json) -> Subscription:
-    optional = {"events": tuple(data["events"])} if "events" in data else {}
-    return Subscription(
-        name=name,
-        sources=tuple(data["sources"]) if "sources" in data else None,
-        endpoints=tuple(data["endpoints"]),
         **optional,
     )

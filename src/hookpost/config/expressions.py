@@ -5,7 +5,8 @@ is charged to a budget, so that a few hundred bytes such as `[@,@][]|[@,@][]|…
 that doubles without end.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -14,15 +15,14 @@ from jmespath.exceptions import JMESPathError
 from jmespath.functions import Functions
 from jmespath.visitor import TreeInterpreter
 
+from hookpost.config import direct, formulas
 from hookpost.config.diagnostics import nearest
-from hookpost.core.settings import Expression
+from hookpost.core.expression import BUDGET, Allowance, Expression, Formula, TooCostly
 
 LONGEST = 2048
 """Bytes of an expression."""
 MOST_NODES = 200
 DEEPEST = 32
-BUDGET = 500_000
-"""Steps and members of values made in one evaluation, some 100 ms at most."""
 
 
 class ExpressionMistake(ValueError):
@@ -37,8 +37,33 @@ class ExpressionMistake(ValueError):
 def compile_expression(text: str) -> Expression:
     """A callable of a document. Raises ExpressionMistake with the place of the mistake.
 
-    The callable raises ValueError where the evaluation fails or costs too much.
+    The callable raises ValueError where the evaluation fails or costs more than BUDGET.
     """
+    parsed = _parsed(text)
+
+    def expression(document: Any) -> Any:
+        return _evaluate(parsed, document, Allowance())
+
+    return direct.compiled(parsed) or expression
+
+
+def compile_formula(text: str) -> Formula:
+    """A filter or a transform. Raises ExpressionMistake."""
+    parsed = _parsed(text)
+    plain = direct.compiled(parsed)
+    evaluate = partial(_evaluate, parsed) if plain is None else partial(_unmetered, plain)
+    return Formula(text, evaluate, formulas.names(parsed))
+
+
+def parse(text: str) -> Any:
+    """The tree of an expression that compiles, None of one that does not."""
+    try:
+        return _parsed(text)
+    except ExpressionMistake:
+        return None
+
+
+def _parsed(text: str) -> Any:
     if not text.strip():
         raise ExpressionMistake("the expression is empty; write a path such as body.event")
     if len(text.encode("utf-8", "surrogatepass")) > LONGEST:
@@ -52,60 +77,25 @@ def compile_expression(text: str) -> Expression:
     _bounded(parsed)
     _known_functions(text, parsed)
     _references_in_their_place(text, parsed)
-    direct = _direct(parsed)
-    if direct is not None:
-        return direct
-
-    def evaluate(document: Mapping[str, Any]) -> Any:
-        return _evaluate(parsed, document)
-
-    return evaluate
+    return parsed
 
 
-def _direct(parsed: Any) -> Expression | None:
-    """A path of names, or several with `||`: without the interpreter, at a tenth of its cost.
-
-    What they make is there already, so nothing has to be charged.
-    """
-    if parsed["type"] == "or_expression":
-        first, second = (_direct(child) for child in parsed["children"])
-        return None if first is None or second is None else partial(_either, first, second)
-    names = _names(parsed)
-    return None if names is None else partial(_walk, names)
+def _unmetered(plain: Expression, document: Any, _: Allowance) -> Any:
+    return plain(document)
 
 
-def _names(node: Any) -> tuple[str, ...] | None:
-    if node["type"] == "field":
-        return (node["value"],)
-    if node["type"] != "subexpression":
-        return None
-    parts = [_names(child) for child in node["children"]]
-    return None if None in parts else tuple(name for part in parts for name in part or ())
-
-
-def _walk(names: tuple[str, ...], document: Any) -> Any:
-    for name in names:
-        if not isinstance(document, dict):
-            return None
-        document = document.get(name)
-    return document
-
-
-def _either(first: Expression, second: Expression, document: Any) -> Any:
-    value = first(document)
-    empty = value is None or value is False or value in ("", [], {})
-    return second(document) if empty else value
-
-
-def _evaluate(parsed: Any, document: Mapping[str, Any]) -> Any:
+def _evaluate(parsed: Any, document: Any, allowance: Allowance) -> Any:
+    interpreter = _Interpreter(allowance.left)
     try:
-        return _Interpreter().visit(parsed, document)
+        return interpreter.visit(parsed, document)
     except JMESPathError as mistake:
         function = getattr(mistake, "function_name", None)  # the text would show the event's data
         place = f" in {function}()" if isinstance(function, str) else ""
         raise ValueError(f"the expression failed: {type(mistake).__name__}{place}") from None
     except (RecursionError, TypeError, ArithmeticError, AttributeError, KeyError) as mistake:
         raise ValueError(f"the expression failed: {type(mistake).__name__}") from None
+    finally:
+        allowance.left = interpreter.left
 
 
 def _place(text: str, mistake: JMESPathError) -> tuple[str, int]:
@@ -116,7 +106,23 @@ def _place(text: str, mistake: JMESPathError) -> tuple[str, int]:
     token = getattr(mistake, "token_value", None)
     if offset >= len(text) or token in (None, ""):
         return "the expression ends too early, or a quote is not closed", offset
-    return f"this is not JMESPath at character {offset + 1}", offset
+    return f"this is not JMESPath at character {offset + 1}{_hint(text, offset)}", offset
+
+
+def _hint(text: str, offset: int) -> str:
+    """What those write first who know other languages."""
+    rest = text[offset:]
+    number = _NUMBER.match(rest)
+    if number is not None:
+        return f": a number is written `{number[0]}`, in backticks"
+    if rest.startswith("-"):
+        return ': a name with a hyphen is written in double quotes, "x-name"'
+    if rest.startswith("="):
+        return ": equality is written =="
+    return ""
+
+
+_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 
 
 def _nodes(parsed: Any) -> Iterator[tuple[Any, int]]:
@@ -176,22 +182,22 @@ class _Interpreter(TreeInterpreter):
     comparison or a serialisation of it would; long texts and numbers weigh more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, left: int = BUDGET) -> None:
         super().__init__()
-        self._left = BUDGET
+        self.left = left
         self._weights: dict[int, int] = {}
         self._kept: list[Any] = []  # an id stays the name of one value as long as that lives
 
     def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
         """One step; what it makes is charged."""
         result = super().visit(node, *args, **kwargs)
-        self._left -= 1
+        self.left -= 1
         if isinstance(result, str):
-            self._left -= len(result) >> 6
+            self.left -= len(result) >> 6
         elif isinstance(result, list | dict) and node["type"] not in _SHARING:
-            self._left -= self._weigh(result)
-        if self._left < 0:
-            raise ValueError("the expression costs too much for this document")
+            self.left -= self._weigh(result)
+        if self.left < 0:
+            raise TooCostly("the expression costs too much for this document")
         return result
 
     def _weigh(self, value: Any) -> int:
@@ -208,8 +214,8 @@ class _Interpreter(TreeInterpreter):
         weight = 1
         for member in members:
             weight += self._weigh(member)
-            if weight > self._left:
-                raise ValueError("the expression costs too much for this document")
+            if weight > self.left:
+                raise TooCostly("the expression costs too much for this document")
         self._weights[id(value)] = weight
         self._kept.append(value)
         return weight

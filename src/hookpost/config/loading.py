@@ -22,6 +22,7 @@ from hookpost.config import (
     references,
     resolution,
     sources,
+    subscriptions,
     tls,
 )
 from hookpost.config.diagnostics import Diagnostic, Report, Severity
@@ -170,7 +171,7 @@ def _built(draft: Draft, path: Path) -> Config:
         secrets={name: secret for name, secret in draft.secrets.items() if secret is not None},
         sources=sources.build(draft, limits),
         endpoints=endpoints.build(draft, named),
-        subscriptions=endpoints.subscriptions(draft),
+        subscriptions=subscriptions.build(draft),
         logging=places.logging(draft),
         hash=_hash(draft),
         fingerprint=_fingerprint(draft),

@@ -77,7 +77,7 @@ def raw_event(
 ) -> Event | Refused:
     """Read a body of any kind: its type, and its id if any, are where the source says."""
     document: Mapping[str, Any] = {}
-    if source.dedup_key or _expressed(source.event_type) or _expressed(source.event_id):
+    if expressed(source):
         document = document_of(headers, body, received, source.name)
     event_type = _raw_type(source.event_type, headers, document)
     if isinstance(event_type, Refused):
@@ -179,6 +179,12 @@ def _utf8(value: str) -> bool:
 
 def _not_utf8(name: str) -> Refused:
     return Refused("malformed", f"the header {name} is not UTF-8 and could not be passed on")
+
+
+def expressed(source: Source) -> bool:
+    """Whether expressions of the source look into its requests."""
+    looks = _expressed(source.event_type) or _expressed(source.event_id)
+    return looks or bool(source.dedup_key)
 
 
 def _expressed(extractor: Extractor | None) -> bool:

@@ -78,6 +78,7 @@ class DeadReason(StrEnum):
     """Why a delivery is dead; a metric label."""
 
     OVERFLOW = "overflow"
+    TRANSFORM = "transform"
     EXPIRED = "expired"
     REMOVED = "removed"
     EXHAUSTED = "exhausted"
@@ -144,7 +145,8 @@ class Event:
     `headers` are the forwarded ones (`traceparent` included), names as configured; a CloudEvent's
     attributes are among them, as the `ce-` headers of its binary mode. `dedup_key` is None where
     the event has no identity to compare; otherwise it is compared inside its source for
-    `dedup_window` seconds.
+    `dedup_window` seconds. `transformed` is what endpoints are sent for `body` where a transform
+    said so, None for one whose transform failed; of a stored event it is kept with the deliveries.
     """
 
     id: str
@@ -158,6 +160,15 @@ class Event:
     headers: Headers = ()
     dedup_key: str | None = None
     dedup_window: float = 0.0
+    transformed: Mapping[EndpointId, bytes | None] | None = None
+
+    @property
+    def weight(self) -> int:
+        """Bytes of its body and of what transforms made of it."""
+        if self.transformed is None:
+            return len(self.body)
+        made = {id(data): len(data) for data in self.transformed.values() if data is not None}
+        return len(self.body) + sum(made.values())
 
 
 @dataclass(slots=True)

@@ -1,48 +1,81 @@
-"""Which endpoints an event is owed to.
+"""Which subscriptions want events of a source and a type.
 
-Subscriptions are indexed by the first segment of their patterns where it is literal, so that an
-event is compared with those that might want it and not with all of them.
+All patterns form one tree, a step for each segment, so that a type is compared with what begins as
+it does and not with every subscription.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from hookpost.core.patterns import Pattern
+from hookpost.core.patterns import Pattern, reserved
 from hookpost.core.settings import Subscription
 
 
-@dataclass(frozen=True, slots=True)
-class _Route:
-    order: int  # the subscription's place in the file
-    pattern: Pattern
-    sources: frozenset[str] | None
-    endpoints: tuple[str, ...]
+class _Node:
+    """The patterns that begin alike. `sticky`: it was reached by `**`, where any segment stays."""
 
-    def wants(self, source: str, event_type: str) -> bool:
-        return (self.sources is None or source in self.sources) and self.pattern.matches(event_type)
+    __slots__ = ("any", "ends", "many", "named", "sticky")
+
+    def __init__(self, *, sticky: bool = False) -> None:
+        self.sticky = sticky
+        self.named: dict[str, _Node] = {}
+        self.any: _Node | None = None
+        self.many: _Node | None = None
+        self.ends: list[int] = []  # places of the subscriptions whose pattern ends here
+
+    def step(self, segment: str) -> "_Node":
+        """Where a pattern goes on with this segment."""
+        if segment == "*":
+            self.any = self.any or _Node()
+            return self.any
+        if segment == "**":
+            self.many = self.many or _Node(sticky=True)
+            return self.many
+        return self.named.setdefault(segment, _Node())
+
+    def after(self, segment: str) -> "list[_Node]":
+        """Where a type with this segment may stand."""
+        named = self.named.get(segment)
+        found = (named, self.any, self.many, self if self.sticky else None)
+        return [node for node in found if node is not None]
 
 
 class Routes:
     """The compiled subscriptions. Raises ValueError for a pattern that cannot be read."""
 
     def __init__(self, subscriptions: Iterable[Subscription]) -> None:
-        self._by_first: dict[str, list[_Route]] = {}
-        self._open: list[_Route] = []
-        for order, subscription in enumerate(subscriptions):
-            sources = None if subscription.sources is None else frozenset(subscription.sources)
+        self._subscriptions = tuple(subscriptions)
+        self._sources = [
+            None if one.sources is None else frozenset(one.sources) for one in self._subscriptions
+        ]
+        self._root = _Node()
+        for place, subscription in enumerate(self._subscriptions):
             for text in subscription.events:
-                pattern = Pattern.parse(text)
-                route = _Route(order, pattern, sources, subscription.endpoints)
-                if pattern.first is None:
-                    self._open.append(route)
-                else:
-                    self._by_first.setdefault(pattern.first, []).append(route)
+                node = self._root
+                for segment in Pattern.parse(text).text.split("."):
+                    node = node.step(segment)
+                node.ends.append(place)
 
-    def endpoints(self, source: str, event_type: str) -> tuple[str, ...]:
-        """The names of the endpoints, each once: by place of the subscription, then in it."""
-        first = event_type.partition(".")[0]
-        candidates = self._by_first.get(first, [])
-        wanted = [route for route in candidates if route.wants(source, event_type)]
-        wanted += [route for route in self._open if route.wants(source, event_type)]
-        wanted.sort(key=lambda route: route.order)
-        return tuple(dict.fromkeys(name for route in wanted for name in route.endpoints))
+    def wanting(self, source: str, event_type: str) -> tuple[Subscription, ...]:
+        """The subscriptions whose patterns and sources fit, each once, in file order."""
+        places = {
+            place
+            for node in self._reached(event_type)
+            for place in node.ends
+            if (sources := self._sources[place]) is None or source in sources
+        }
+        return tuple(self._subscriptions[place] for place in sorted(places))
+
+    def _reached(self, event_type: str) -> Iterable[_Node]:
+        """The nodes where the type ends. A star is no name: it does not match what is reserved."""
+        first, *rest = event_type.split(".")
+        if reserved(event_type):
+            named = self._root.named.get(first)
+            reached = [] if named is None else [named]
+        else:
+            reached = self._root.after(first)
+        for segment in rest:
+            # each node once, in a fixed order
+            reached = list(dict.fromkeys(n for node in reached for n in node.after(segment)))
+            if not reached:
+                break
+        return reached

@@ -13,6 +13,7 @@ from hookpost.core.addresses import EgressPolicy
 from hookpost.core.breaker import BreakerPolicy
 from hookpost.core.event_types import EventTypes
 from hookpost.core.expression import Expression as Expression
+from hookpost.core.expression import Formula
 from hookpost.core.forwarding import Peers
 from hookpost.core.handshake import Handshake
 from hookpost.core.model import Format, OnRemove, Payload
@@ -257,11 +258,16 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """Which events of which sources go to which endpoints. `sources` None means all."""
+    """Which events of which sources go to which endpoints. `sources` None means all.
+
+    `filter` says which of them, `transform` what is sent as their data.
+    """
 
     name: str
     sources: tuple[str, ...] | None = None
     events: tuple[str, ...] = ("**",)
+    filter: Formula | None = None
+    transform: Formula | None = None
     endpoints: tuple[str, ...] = ()
 
 

@@ -36,9 +36,9 @@ class StorageObserver:
         self._log.write(logging.ERROR, "storage.refused", operation, {"operation": operation})
         self._refused()
 
-    def overflowed(self, endpoint: EndpointId, count: int) -> None:
-        """So many deliveries were put dead, because the endpoint owes max_pending already."""
+    def put_dead(self, endpoint: EndpointId, reason: DeadReason, count: int) -> None:
+        """So many deliveries were dead from the start: of a full endpoint, or not transformed."""
         name = self._outbox.endpoint(endpoint).name
-        self._metrics.endpoint(name).dead(DeadReason.OVERFLOW, count)
-        fields = {"endpoint": name, "count": count, "reason": "overflow"}
-        self._log.write(logging.WARNING, "deliveries.dead", name, fields)
+        self._metrics.endpoint(name).dead(reason, count)
+        fields = {"endpoint": name, "count": count, "reason": reason.value}
+        self._log.write(logging.WARNING, "deliveries.dead", (name, reason), fields)

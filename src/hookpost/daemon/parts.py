@@ -61,7 +61,7 @@ class Parts:
             sources=config.sources,
             endpoints=config.endpoints,
             secrets=config.secrets,
-            subscriptions=len(config.subscriptions),
+            subscriptions=[one.name for one in config.subscriptions],
         )
         level = self._options.log_level or config.logging.level
         logs.configure(level, self._options.log_format or config.logging.format)

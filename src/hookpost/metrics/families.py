@@ -57,6 +57,12 @@ def collect(metrics: "Metrics") -> Iterator[Metric]:
     views = _views(metrics)
     yield from _deliveries(views)
     yield from _standing(views, metrics.now())
+    yield counter(
+        "expression_errors_total",
+        "Filters that did not decide and transforms that made nothing, by why.",
+        ["subscription", "kind"],
+        (([name, mishap.value], n) for name, mishap, n in metrics.shown_expression_errors()),
+    )
     yield from _storage(metrics)
     yield from _config(metrics)
     yield gauge(

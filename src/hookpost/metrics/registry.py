@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 
 from hookpost import __version__
 from hookpost.clock import Clock
+from hookpost.core.expression import Mishap
 from hookpost.core.model import EndpointRecord
 from hookpost.core.secrets import Secret
 from hookpost.metrics import families
@@ -54,6 +55,8 @@ class Metrics:
         self._endpoints: dict[str, EndpointMetrics] = {}
         self._source_names: tuple[str, ...] = ()
         self._endpoint_names: tuple[str, ...] = ()
+        self._subscription_names: tuple[str, ...] = ()
+        self._expression_errors: dict[str, dict[Mishap, int]] = {}
         self._secrets: Mapping[str, Secret] = {}
         self._registry = CollectorRegistry()
         self._registry.register(_Gateway(self))
@@ -68,7 +71,7 @@ class Metrics:
         sources: Iterable[str],
         endpoints: Iterable[str],
         secrets: Mapping[str, Secret],
-        subscriptions: int = 0,
+        subscriptions: Iterable[str] = (),
     ) -> None:
         """Say which names are configured: each gets all its series, at 0 unless it counted before.
 
@@ -77,7 +80,10 @@ class Metrics:
         """
         self._source_names = tuple(sorted(sources))
         self._endpoint_names = tuple(sorted(endpoints))
+        self._subscription_names = tuple(sorted(subscriptions))
         self._secrets = dict(secrets)
+        for subscription in self._subscription_names:
+            self._expression_errors.setdefault(subscription, zeros(Mishap))
         for source in self._source_names:
             self.source(source)
         for endpoint in self._endpoint_names:
@@ -85,7 +91,7 @@ class Metrics:
         self.items = {
             "source": len(self._source_names),
             "endpoint": len(self._endpoint_names),
-            "subscription": subscriptions,
+            "subscription": len(self._subscription_names),
             "secret": len(self._secrets),
         }
 
@@ -104,6 +110,10 @@ class Metrics:
         return known
 
     # -- verbs of the whole process ------------------------------------------------------------
+
+    def expression_error(self, subscription: str, mishap: Mishap) -> None:
+        """A configured subscription's filter did not decide, or its transform made nothing."""
+        self._expression_errors[subscription][mishap] += 1
 
     def storage(self, operation: str, seconds: float) -> None:
         """One storage operation, out of STORAGE_OPERATIONS, took `seconds`."""
@@ -141,6 +151,12 @@ class Metrics:
         """The configured endpoints and those that still own deliveries, by name."""
         names = {*self._endpoint_names, *(record.name for record in records)}
         return [self.endpoint(name) for name in sorted(names)]
+
+    def shown_expression_errors(self) -> Iterator[tuple[str, Mishap, int]]:
+        """Of the configured subscriptions, by name."""
+        for name in self._subscription_names:
+            for mishap, count in self._expression_errors[name].items():
+                yield name, mishap, count
 
     def shown_secrets(self) -> Sequence[Secret]:
         """The configured secrets that end some day, by name."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 from hookpost.clock import Clock
 from hookpost.core.envelope import Malformed
-from hookpost.core.extract import has_id_header
+from hookpost.core.extract import expressed, has_id_header
+from hookpost.core.fanout import Choice
 from hookpost.core.forwarding import Client, Peers, client
 from hookpost.core.handshake import Greeting
 from hookpost.core.identity import EventIds
@@ -31,6 +32,7 @@ from hookpost.services.commit import (
     Commit,
     Commitment,
 )
+from hookpost.services.fanout import Fanout
 from hookpost.services.health import Health
 from hookpost.services.snapshot import Current, Snapshot
 from hookpost.services.taking import Batch as Batch
@@ -50,7 +52,8 @@ class Entrance:
     """One source as one configuration has it: what a request sees from first line to last.
 
     `url` is where its publisher calls it, "" where nobody said; `whole`: requests are judged with
-    their bodies, so `admit` and `accept` are given a Received.
+    their bodies, so `admit` and `accept` are given a Received; `parsed`:
+    expressions look into them.
     """
 
     snapshot: Snapshot
@@ -58,6 +61,7 @@ class Entrance:
     metrics: SourceMetrics
     url: str = ""
     whole: bool = False
+    parsed: bool = False
     methods: frozenset[str] = frozenset({"POST"})
 
     def received(self, method: str, query: str, headers: Headers) -> Received:
@@ -101,7 +105,8 @@ class IngestService:
         self._clock = clock
         self._health = health
         self._commit = Commit(outbox, clock, patience)
-        self._taking = Taking(self._commit, clock)
+        self._fanout = Fanout(metrics, clock)
+        self._taking = Taking(self._commit, self._fanout, clock)
         self._ids = EventIds(dice())
         self._buckets: dict[str, tuple[Bucket, RateLimit]] = {}
         self._compiled: Snapshot | None = None
@@ -164,11 +169,11 @@ class IngestService:
         """
         if received is not None:
             received.body = body
-            judged = proving.judge(entrance.source, received, self._clock.wall())
-            if isinstance(judged, Greeting):
-                return self._throttle(entrance, 1) or judged
+            judged = self._judged(entrance, received)
             if judged is not None:
                 return judged
+        elif entrance.parsed:  # once, for all that look into it
+            received = Received(method="POST", headers=headers, body=body)
         how = reading(entrance.source, headers)
         if isinstance(how, Reading) and how.cut is not None:
             return self._batch(entrance, headers, how, how.cut(body, entrance.max_batch))
@@ -186,10 +191,19 @@ class IngestService:
         types = entrance.source.event_types
         if types is None:
             owed = entrance.snapshot.route(event.source, event.type)
+            if isinstance(owed, Choice):
+                owed = self._fanout.choose(entrance.snapshot, owed, event, received)
             return self._commit.one(event, owed)
         return self._taking.take(
             types, entrance.snapshot, (event,), root=how.root, size=len(event.body), single=True
         )
+
+    def _judged(self, entrance: Entrance, received: Received) -> Greeting | Refused | None:
+        """What a request whose body had to be there is told; None: it is an event's."""
+        judged = proving.judge(entrance.source, received, self._clock.wall())
+        if isinstance(judged, Greeting):
+            return self._throttle(entrance, 1) or judged
+        return judged
 
     def _compile(self, snapshot: Snapshot) -> None:
         self._entrances = {
@@ -199,6 +213,7 @@ class IngestService:
                 metrics=self._metrics.source(source.name),
                 url=snapshot.config.url_of(source),
                 whole=proving.reads_whole(source),
+                parsed=expressed(source),
                 methods=proving.methods(source),
             )
             for source in snapshot.config.sources.values()

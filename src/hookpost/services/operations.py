@@ -12,10 +12,10 @@ from typing import Any
 
 from hookpost.clock import Clock
 from hookpost.core.errors import Conflict, NotFound
-from hookpost.core.model import DeliveryId, EndpointId, EndpointRecord, State
+from hookpost.core.model import DeadReason, DeliveryId, EndpointId, EndpointRecord, State
 from hookpost.core.settings import Endpoint
 from hookpost.services import views
-from hookpost.services.named import named_in_vain
+from hookpost.services.named import named_in_vain, unsendable
 from hookpost.services.views import Shown
 from hookpost.storage import refusals
 from hookpost.storage.outbox import DeliveryView, Outbox, Selection
@@ -156,16 +156,25 @@ class Operations:
         return _done("deliveries.cancelled", selection, "cancelled", number, refused)
 
     async def replay(self, selection: Selection, *, dry_run: bool) -> Shown:
-        """Dead letters become pending in a new round; those of removed endpoints are left alone."""
+        """Dead letters become pending in a new round.
+
+        Left alone are those of removed endpoints, and those whose transform made nothing to send.
+        """
         if selection.endpoint is not None and self._removed(selection.endpoint):
             raise Conflict(
                 f"endpoint {selection.endpoint} is not in the configuration: its dead letters can "
                 "be replayed when it is configured again"
             )
         selection = _narrowed(selection, DEAD)
-        left = await self._of_removed(replace(selection, states=DEAD))
+        left = await unsendable(self._outbox, replace(selection, states=DEAD))
         gone = {one.name for one in self._outbox.endpoints() if one.removed_at is not None}
-        refused = await named_in_vain(self._outbox, selection, DEAD, refusals.not_replayed, gone)
+        refused = await named_in_vain(
+            self._outbox,
+            selection,
+            DEAD,
+            refusals.not_replayed,
+            lambda view: view.endpoint in gone or view.reason is DeadReason.TRANSFORM,
+        )
         left_alone = 0 if selection.ids is not None else left  # told one by one
         if dry_run:
             counted = await self._counted(selection, "replayed", DEAD, refused)
@@ -226,18 +235,6 @@ class Operations:
     def _removed(self, name: str) -> bool:
         records = [record for record in self._outbox.endpoints() if record.name == name]
         return any(record.removed_at is not None for record in records)
-
-    async def _of_removed(self, selection: Selection) -> int:
-        """How many of a selection belong to endpoints that have left the configuration."""
-        if selection.endpoint is not None:
-            return 0
-        gone = [one for one in self._outbox.endpoints() if one.removed_at is not None]
-        counts = [
-            await self._outbox.count(replace(selection, endpoint=one.name))
-            for one in gone
-            if one.counts.dead_letters
-        ]
-        return sum(counts)
 
     async def _known(self, selection: Selection) -> None:
         """NotFound for a name that is neither an endpoint's nor, once removed, a delivery's."""

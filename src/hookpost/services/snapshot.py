@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from hookpost.core.fanout import Choice, Interest, Owed
 from hookpost.core.model import EndpointId
 from hookpost.core.routing import Routes
 from hookpost.core.settings import Config
@@ -17,21 +18,38 @@ class Snapshot:
     config: Config
     endpoint_ids: Mapping[str, EndpointId]
     routes: Routes
-    _remembered: dict[tuple[str, str], tuple[EndpointId, ...]] = field(
+    _remembered: dict[tuple[str, str], Owed | Choice] = field(
         default_factory=dict, repr=False, compare=False
     )
 
-    def route(self, source: str, event_type: str) -> tuple[EndpointId, ...]:
-        """The endpoints that an event of this type from this source is owed to, in file order."""
+    def route(self, source: str, event_type: str) -> Owed | Choice:
+        """The endpoints that an event of this type from this source is owed to, in file order.
+
+        A Choice where a subscription looks into the event first.
+        """
         key = (source, event_type)
         known = self._remembered.get(key)
         if known is not None:
             return known
-        found = tuple(self.endpoint_ids[name] for name in self.routes.endpoints(source, event_type))
+        found = self._routed(source, event_type)
         if len(self._remembered) >= ROUTES_REMEMBERED:
             self._remembered.clear()
         self._remembered[key] = found
         return found
+
+    def _routed(self, source: str, event_type: str) -> Owed | Choice:
+        interests = [
+            Interest(
+                one.name,
+                tuple(self.endpoint_ids[name] for name in one.endpoints),
+                one.filter,
+                one.transform,
+            )
+            for one in self.routes.wanting(source, event_type)
+        ]
+        if any(one.filter or one.transform for one in interests):
+            return Choice.of(interests)
+        return tuple(dict.fromkeys(number for one in interests for number in one.endpoints))
 
 
 @dataclass(slots=True)

@@ -7,9 +7,11 @@ from functools import partial
 
 from hookpost.clock import Clock
 from hookpost.core.event_types import EventTypes
+from hookpost.core.fanout import Choice, Owed
 from hookpost.core.model import Event, PutAnswer
 from hookpost.core.refusals import Refused
 from hookpost.services.commit import BUSY, Commit, Commitment, Entry
+from hookpost.services.fanout import Fanout
 from hookpost.services.snapshot import Snapshot
 from hookpost.services.sparse_log import SparseLog
 from hookpost.services.validation import INLINE, Judge, Judgement, Read, Validation
@@ -29,8 +31,9 @@ class Batch:
 class Taking:
     """The way from events to a commitment, of a source that lists its types."""
 
-    def __init__(self, commit: Commit, clock: Clock) -> None:
+    def __init__(self, commit: Commit, fanout: Fanout, clock: Clock) -> None:
         self._commit = commit
+        self._fanout = fanout
         self._validation = Validation()
         self._log = SparseLog(log, clock)
 
@@ -63,12 +66,26 @@ class Taking:
     def _store(
         self, snapshot: Snapshot, read: Read, *, single: bool
     ) -> Commitment | Batch | Refused:
-        good = _good(snapshot, read)
+        good = self._good(snapshot, read)
         if not good:
             return _nothing(read, single=single)
         if single:
             return self._commit.one(*good[0])
         return self._commit.many(good, partial(_merged, read))
+
+    def _good(self, snapshot: Snapshot, read: Read) -> list[Entry]:
+        """The events with the endpoints that they are owed to."""
+        return [
+            (event, self._owed(snapshot, event, len(read)))
+            for event in read
+            if not isinstance(event, Refused)
+        ]
+
+    def _owed(self, snapshot: Snapshot, event: Event, events: int) -> Owed:
+        owed = snapshot.route(event.source, event.type)
+        if isinstance(owed, Choice):
+            return self._fanout.choose(snapshot, owed, event, events=events)
+        return owed
 
     def _judged(
         self, commitment: Commitment, snapshot: Snapshot, result: Judge, *, single: bool
@@ -83,20 +100,11 @@ class Taking:
             self._log.write(logging.ERROR, "validation.failed", None, fields, failure=error)
             commitment.conclude(Refused("internal_error", "the gateway's log says more"))
             return
-        good = _good(snapshot, read)
+        good = self._good(snapshot, read)
         if good:
             self._commit.hand_in(commitment, good, None if single else partial(_merged, read))
         else:
             commitment.conclude(_nothing(read, single=single))
-
-
-def _good(snapshot: Snapshot, read: Read) -> list[Entry]:
-    """The events with the endpoints that they are owed to."""
-    return [
-        (event, snapshot.route(event.source, event.type))
-        for event in read
-        if not isinstance(event, Refused)
-    ]
 
 
 def _nothing(read: Read, *, single: bool) -> Batch | Refused:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from hookpost.core.model import Attempt, EndpointRecord, Event, State
+from hookpost.core.model import Attempt, DeadReason, EndpointRecord, Event, State
 from hookpost.core.settings import Endpoint
 from hookpost.storage.outbox import Death, DeliveryDetail, DeliveryView
 
@@ -92,11 +92,17 @@ def shown_error(view: DeliveryView) -> Shown | None:
     if view.state is State.DELIVERED or (view.last_error is None and view.reason is None):
         return None
     return {
-        "message": view.last_error or f"never attempted: {view.reason}",
+        "message": view.last_error or _unattempted(view.reason),
         "kind": view.last_kind or (view.reason.value if view.reason else None),
         "status": view.last_status,
         "timestamp": moment(view.last_attempt_at or view.finished_at),
     }
+
+
+def _unattempted(reason: DeadReason | None) -> str:
+    if reason is DeadReason.TRANSFORM:
+        return "never attempted: the subscription's transform failed; the log says why"
+    return f"never attempted: {reason}"
 
 
 def shown_dead_letter(view: DeliveryView, event: Shown) -> Shown:
@@ -122,7 +128,7 @@ def shown_dead_letter(view: DeliveryView, event: Shown) -> Shown:
 
 def _fatal_error(death: Death) -> Shown:
     return {
-        "message": death.error or f"never attempted: {death.reason}",
+        "message": death.error or _unattempted(death.reason),
         "kind": death.kind or (death.reason.value if death.reason else None),
         "status": death.status,
         "timestamp": moment(death.attempted_at or death.at),
@@ -146,6 +152,7 @@ def shown_detail(detail: DeliveryDetail) -> Shown:
     return {
         **shown_delivery(detail.view),
         "event": shown_event(detail.event, sequence=detail.view.sequence, body=True),
+        **({} if detail.payload is None else {"transformed": json.loads(detail.payload)}),
         "recordedAttempts": [shown_attempt(attempt) for attempt in detail.attempts],
     }
 

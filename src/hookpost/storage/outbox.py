@@ -156,11 +156,15 @@ class DeliveryView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryDetail:
-    """One delivery with its event and its recorded attempts, oldest first."""
+    """One delivery with its event and its recorded attempts, oldest first.
+
+    `payload` is what a transform made of the event's data and is sent for it, None: nothing did.
+    """
 
     view: DeliveryView
     event: Event
     attempts: Sequence[Attempt]
+    payload: bytes | None = None
 
 
 Settled = bool | OutboxError
@@ -203,7 +207,9 @@ class Outbox(Protocol):
 
         Concurrent puts and settlements share one transaction (group commit); one that fails
         alone raises alone. A delivery beyond the endpoint's `max_pending` is stored dead
-        `overflow`; one for a removed endpoint is parked. Raises StorageFull (disk, file limit)
+        `overflow`; one for a removed endpoint is parked. Where the event is `transformed` for an
+        endpoint, its delivery carries those bytes, or is stored dead `transform`. Raises
+        StorageFull (disk, file limit)
         or StorageUnavailable (closing, too many waiting, failed for good). Whoever waits may
         complete the future to stop waiting; neither that nor a cancellation undoes the put.
         """

@@ -3,7 +3,7 @@
 Each completes `delivery 7: …`.
 """
 
-from hookpost.core.model import State
+from hookpost.core.model import DeadReason, State
 from hookpost.storage.outbox import DeliveryView
 
 ABSENT = "there is none; it may have been purged"
@@ -35,7 +35,12 @@ def unmoved(view: DeliveryView) -> str:
 
 
 def not_replayed(view: DeliveryView) -> str:
-    """Only its endpoint can be the reason where it is dead."""
+    """There is nothing to send, or its endpoint is the reason, where it is dead."""
+    if view.reason is DeadReason.TRANSFORM:
+        return (
+            "cannot be replayed: its transform made nothing to send, and is not run again;"
+            " mend the transform and send the event again"
+        )
     if view.state is State.DEAD:
         return (
             f"cannot be replayed: endpoint {view.endpoint!r} left the configuration;"

@@ -39,6 +39,7 @@ def test_what_a_refill_found_is_read_by_number(opened: Store) -> None:
     steps = plan(opened, sql.statements("reader")["due"])
     assert "SEARCH d USING INTEGER PRIMARY KEY" in steps
     assert "SEARCH e USING INTEGER PRIMARY KEY" in steps
+    assert "SEARCH p USING INTEGER PRIMARY KEY (rowid=?)" in steps
     assert "TEMP B-TREE" not in steps
 
 
@@ -68,6 +69,13 @@ def test_whether_an_event_is_bare_is_a_range_of_the_primary_key(opened: Store) -
     steps = plan(opened, sql.repeated("retention", "delete_bare_events", 3))
     assert "SEARCH event USING INTEGER PRIMARY KEY" in steps
     assert "SEARCH d USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)" in steps
+
+
+def test_the_payloads_of_an_event_are_a_range_of_the_primary_key(opened: Store) -> None:
+    steps = plan(opened, sql.repeated("retention", "delete_bare_payloads", 3))
+    assert "SEARCH e USING INTEGER PRIMARY KEY (rowid=?)" in steps
+    assert "SEARCH p USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)" in steps
+    assert "SCAN" not in steps.replace("SCAN LIST", "")
 
 
 @pytest.mark.parametrize(

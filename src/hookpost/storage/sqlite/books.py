@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from hookpost.core.model import (
+    DeadReason,
     DeliveryId,
     EndpointCounts,
     EndpointId,
@@ -63,7 +64,7 @@ class Tally:
     endpoints: dict[int, list[int]] = field(default_factory=dict)
     sources: dict[str, list[float]] = field(default_factory=dict)
     fresh: list[Fresh] = field(default_factory=list)
-    overflowed: dict[int, int] = field(default_factory=dict)
+    died: dict[tuple[int, DeadReason], int] = field(default_factory=dict)  # as they were put
 
     def endpoint(self, endpoint: int) -> list[int]:
         """The deltas of an endpoint's counters, to be changed in place."""
@@ -90,8 +91,8 @@ class Tally:
             sums[:] = [a + b for a, b in zip(sums, moved, strict=True)]
             sums[LAST] = latest
         self.fresh += other.fresh
-        for endpoint, count in other.overflowed.items():
-            self.overflowed[endpoint] = self.overflowed.get(endpoint, 0) + count
+        for death, count in other.died.items():
+            self.died[death] = self.died.get(death, 0) + count
 
 
 def book_of(row: sqlite3.Row) -> Book:

@@ -87,7 +87,7 @@ class GroupCommit:
 
     def put(self, entry: Entry, waiter: Waiter) -> None:
         """One event; see Outbox.submit."""
-        waiting, size = self._waiting, len(entry[0].body)
+        waiting, size = self._waiting, entry[0].weight
         crowded = len(waiting.puts) >= MAX_PUTS or waiting.bytes + size > MAX_BYTES
         if self.refusal is not None or crowded:
             waiter.set_exception(self._too_many())
@@ -104,7 +104,7 @@ class GroupCommit:
     def put_group(self, entries: Sequence[Entry], waiter: Waiter) -> None:
         """Several events, all or none; see Outbox.submit_many."""
         waiting = self._waiting
-        size = sum(len(event.body) for event, _ in entries)
+        size = sum(event.weight for event, _ in entries)
         count = len(waiting.puts) + sum(len(group) for _, group in waiting.groups)
         crowded = count + len(entries) > MAX_PUTS or waiting.bytes + size > MAX_BYTES
         if self.refusal is not None or (crowded and count):

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from hookpost.core.model import EndpointId
+from hookpost.core.model import DeadReason, EndpointId
 
 
 class Observer(Protocol):
@@ -16,6 +16,6 @@ class Observer(Protocol):
         """A commit was refused by the disk."""
         ...
 
-    def overflowed(self, endpoint: EndpointId, count: int) -> None:
-        """So many deliveries were put dead `overflow`."""
+    def put_dead(self, endpoint: EndpointId, reason: DeadReason, count: int) -> None:
+        """So many deliveries were dead from the start."""
         ...

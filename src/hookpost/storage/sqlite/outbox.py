@@ -177,8 +177,8 @@ class SqliteOutbox:
         self.observer.operated("commit", done.seconds)
         if done.full or done.failed is not None:
             self.observer.erred("commit")
-        for endpoint, count in done.tally.overflowed.items():
-            self.observer.overflowed(EndpointId(endpoint), count)
+        for (endpoint, reason), count in done.tally.died.items():
+            self.observer.put_dead(EndpointId(endpoint), reason, count)
 
     def _operated(self, operation: str, seconds: float) -> None:
         if self.observer is not None:
@@ -259,7 +259,7 @@ class SqliteOutbox:
         return await self._people.change(selection, verbs.Cancel(now), states)
 
     async def replay(self, selection: Selection, now: float) -> int:
-        """See Outbox.replay. Dead letters of removed endpoints are left alone."""
+        """See Outbox.replay. Those of removed endpoints, or with nothing to send, stay."""
         return await self._people.change(selection, verbs.Replay(now), frozenset({State.DEAD}))
 
     async def purge_dead(self, selection: Selection) -> int:

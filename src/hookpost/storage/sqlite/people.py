@@ -107,8 +107,12 @@ class People:
         if not events:  # purged between the two readings
             raise NotFound(f"delivery {delivery}: {ABSENT}")
         attempts = await self._reader.rows(self._texts["attempts"], (delivery,))
+        payloads = list(await self._reader.rows(self._texts["payload"], (delivery,)))
         return DeliveryDetail(
-            view=view, event=event_of(events[0]), attempts=[attempt_of(row) for row in attempts]
+            view=view,
+            event=event_of(events[0]),
+            attempts=[attempt_of(row) for row in attempts],
+            payload=payloads[0][0] if payloads else None,
         )
 
     async def count(self, selection: Selection) -> int:

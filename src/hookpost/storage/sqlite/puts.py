@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, NoReturn
 
 from hookpost.core.errors import OutboxError
+from hookpost.core.fanout import Transformed, carrying
 from hookpost.core.model import (
+    DeadReason,
     DeliveryId,
     Duplicate,
     EndpointId,
@@ -93,7 +96,9 @@ class _Rows:
         self._seen_at = store.seen_at
         self._events: list[Any] = []
         self._deliveries: list[Any] = []
-        self._overflow: list[tuple[Any, ...]] = []
+        self._transformed: list[Any] = []
+        self._payloads: list[tuple[int, bytes]] = []
+        self._dead: list[tuple[Any, ...]] = []
         self.identities: list[Any] = []
 
     def add(self, event: Event, endpoints: Sequence[EndpointId]) -> None:
@@ -108,6 +113,9 @@ class _Rows:
         )  # fmt: skip
         if due > self._seen_at:
             self._seen_at = due
+        if event.transformed is not None:
+            self._add_transformed(event, endpoints, event.transformed)
+            return
         for endpoint in endpoints:
             number += 1
             book = self._store.books.get(endpoint) or _unknown(event, endpoint)
@@ -115,16 +123,64 @@ class _Rows:
             deltas = tally.endpoints.get(endpoint) or tally.endpoint(endpoint)
             deltas[CREATED] += 1
             if book.counts[PENDING] + deltas[PENDING] >= book.max_pending:
-                deltas[DEAD] += 1
-                deltas[DEAD_LETTERS] += 1
-                tally.overflowed[endpoint] = tally.overflowed.get(endpoint, 0) + 1
-                self._overflow.append((number, sequence, endpoint, due, started, due))
+                self._bury(event, endpoint, number, DeadReason.OVERFLOW)
             else:
                 deltas[PENDING] += 1
                 self._deliveries += (number, sequence, endpoint, due, started)
                 fresh: Fresh = (endpoint, DeliveryId(number), sequence, started, event)
                 tally.fresh.append(fresh)
         self._delivery = number
+
+    def _add_transformed(
+        self, event: Event, endpoints: Sequence[EndpointId], transformed: Transformed
+    ) -> None:
+        """The careful form: deliveries of which some are sent another payload, or none at all."""
+        made: dict[int, tuple[DeliveryId, Event]] = {}  # by the identity of the bytes
+        number, due, tally = self._delivery, event.accepted_at, self._tally
+        own = replace(event, transformed=None)
+        for endpoint in endpoints:
+            number += 1
+            book = self._store.books.get(endpoint) or _unknown(event, endpoint)
+            started = book.record.active_clock(due)
+            deltas = tally.endpoint(endpoint)
+            deltas[CREATED] += 1
+            data = transformed.get(endpoint, event.body)
+            if data is None:
+                self._bury(event, endpoint, number, DeadReason.TRANSFORM)
+                continue
+            payload: DeliveryId | None = None
+            sent = own
+            if endpoint in transformed:
+                if id(data) not in made:
+                    made[id(data)] = DeliveryId(number), carrying(event, data)
+                    self._payloads.append((number, data))
+                payload, sent = made[id(data)]
+            if book.counts[PENDING] + deltas[PENDING] >= book.max_pending:
+                self._bury(event, endpoint, number, DeadReason.OVERFLOW, payload)
+                continue
+            deltas[PENDING] += 1
+            self._transformed += (number, self.sequence, endpoint, due, started, payload)
+            tally.fresh.append((endpoint, DeliveryId(number), self.sequence, started, sent))
+        self._delivery = number
+
+    def _bury(
+        self,
+        event: Event,
+        endpoint: EndpointId,
+        number: int,
+        reason: DeadReason,
+        payload: DeliveryId | None = None,
+    ) -> None:
+        """A delivery that is dead from the start."""
+        due, tally = event.accepted_at, self._tally
+        started = self._store.books[endpoint].record.active_clock(due)
+        deltas = tally.endpoint(endpoint)
+        deltas[DEAD] += 1
+        deltas[DEAD_LETTERS] += 1
+        tally.died[endpoint, reason] = tally.died.get((endpoint, reason), 0) + 1
+        self._dead.append(
+            (number, self.sequence, endpoint, due, started, reason.value, due, payload)
+        )
 
     def write(self) -> None:
         """Insert them."""
@@ -133,8 +189,11 @@ class _Rows:
         store.seen_at = self._seen_at
         store.run_chunks("put_event", self._events, width=12)
         store.run_chunks("put_delivery", self._deliveries, width=5)
-        if self._overflow:
-            store.run_each("put_overflow", self._overflow)
+        store.run_chunks("put_transformed", self._transformed, width=6)
+        if self._payloads:
+            store.run_each("put_payload", self._payloads)
+        if self._dead:
+            store.run_each("put_dead", self._dead)
         store.run_chunks("put_identity", self.identities, width=5)
 
 

@@ -170,6 +170,7 @@ def delete(store: Store, rows: Sequence[tuple[int, int, int]], state: State, tal
         for _, _, endpoint in rows:
             tally.endpoint(endpoint)[DEAD_LETTERS] -= 1
     events = sorted({row[1] for row in rows})
+    store.run_chunks("delete_bare_payloads", events, file="retention")
     return store.run_chunks("delete_bare_events", events, file="retention")
 
 

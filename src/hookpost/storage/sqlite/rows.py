@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections.abc import Collection
 
+from hookpost.core.fanout import carrying
 from hookpost.core.model import (
     Attempt,
     DeadReason,
@@ -65,7 +66,7 @@ def delivery_of(item: Item, record: EndpointRecord) -> Delivery:
     # By place: looking a column up by name costs more than all the rest.
     (_, number, _, endpoint, sequence, attempts, round_attempts, round_started, replayed_at,
      event_id, source, kind, occurred_at, accepted_at, form, content_type, headers,
-     body) = item  # fmt: skip
+     body, payload) = item  # fmt: skip
     event = Event(
         id=event_id,
         source=source,
@@ -77,6 +78,8 @@ def delivery_of(item: Item, record: EndpointRecord) -> Delivery:
         body=body,
         headers=() if headers is None else _headers(headers),
     )
+    if payload is not None:
+        event = carrying(event, body)
     delivery = Delivery(
         id=number,
         endpoint=endpoint,

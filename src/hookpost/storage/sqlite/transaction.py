@@ -68,7 +68,7 @@ def _admitted(store: Store, batch: Batch) -> Done:
     """Puts only while the disk has room beside the ballast; the rest while it has any."""
     refusal: Exception | None = None
     if batch.entries or batch.groups:
-        bodies = [len(entry[0].body) for group in (batch.entries, *batch.groups) for entry in group]
+        bodies = [entry[0].weight for group in (batch.entries, *batch.groups) for entry in group]
         refusal = store.room.refusal(sum(bodies), len(bodies))
     if refusal is not None or store.room.short:
         return _without_puts(store, batch, refusal)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from hookpost.core.model import EndpointId, State
+from hookpost.core.model import DeadReason, EndpointId, State
 from hookpost.storage import refusals
 from hookpost.storage.outbox import DeliveryView
 from hookpost.storage.sqlite.books import CANCELLED, DEAD_LETTERS, PENDING, REPLAYED, Tally
@@ -12,6 +12,7 @@ from hookpost.storage.sqlite.retention import delete
 from hookpost.storage.sqlite.store import Store
 
 PENDING_ROW, DEAD_ROW = 0, 2
+_UNSENDABLE = DeadReason.TRANSFORM.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class Move(_Named):
         started = store.books[self.to].record.active_clock(self.now)
         before = (self.to, self.now, started, self.now)
         count = store.run_chunks("move", [row[0] for row in moving], before=before, file="people")
-        for _, endpoint, _, _ in moving:
+        for _, endpoint, *_ in moving:
             deltas = tally.endpoint(endpoint)
             deltas[CANCELLED] += 1
             deltas[PENDING] -= 1
@@ -112,7 +113,7 @@ class Cancel(_Named):
 
     def write(self, store: Store, tally: Tally) -> int:
         """A dead letter was counted as finished when it died: it only leaves the dead letters."""
-        for _, endpoint, state, _ in store.find("states_of", self.numbers, "people"):
+        for _, endpoint, state, *_ in store.find("states_of", self.numbers, "people"):
             deltas = tally.endpoint(endpoint)
             if state == PENDING_ROW:
                 deltas[PENDING] -= 1
@@ -135,11 +136,14 @@ class Replay(_Named):
         return refusals.not_replayed(view)
 
     def write(self, store: Store, tally: Tally) -> int:
-        """Those of removed endpoints stay dead: they would be parked, and expire."""
+        """Those of removed endpoints stay dead: they would be parked, and expire.
+
+        So do those whose transform failed: there is nothing to send.
+        """
         rows = []
-        for number, endpoint, state, _ in store.find("states_of", self.numbers, "people"):
+        for number, endpoint, state, _, reason in store.find("states_of", self.numbers, "people"):
             record = store.books[endpoint].record
-            if state != DEAD_ROW or record.removed_at is not None:
+            if state != DEAD_ROW or record.removed_at is not None or reason == _UNSENDABLE:
                 continue
             rows.append((self.now, record.active_clock(self.now), self.now, number))
             deltas = tally.endpoint(endpoint)
@@ -161,7 +165,7 @@ class PurgeDead(_Named):
         """With their attempts, and events that nobody else is owed."""
         rows = [
             (number, event, endpoint)
-            for number, endpoint, state, event in store.find("states_of", self.numbers, "people")
+            for number, endpoint, state, event, _ in store.find("states_of", self.numbers, "people")
             if state == DEAD_ROW
         ]
         delete(store, rows, State.DEAD, tally)

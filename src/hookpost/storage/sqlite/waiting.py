@@ -109,10 +109,10 @@ class Waiting:
             return taken
         left, count, whole = BATCH_BYTES, 0, 0
         while left > 0 and count < len(self.entries):
-            left -= len(self.entries[count][0].body)
+            left -= self.entries[count][0].weight
             count += 1
         while left > 0 and whole < len(self.groups):
-            left -= sum(len(event.body) for event, _ in self.groups[whole][1])
+            left -= sum(event.weight for event, _ in self.groups[whole][1])
             whole += 1
         taken = self.puts[:count], self.entries[:count], self.groups[:whole]
         del self.puts[:count], self.entries[:count], self.groups[:whole]

@@ -4,7 +4,7 @@ SELECT endpoint, next_at, id FROM delivery WHERE id IN (?...) AND state = 0
 
 -- name: states_of
 -- What is stored of these deliveries.
-SELECT id, endpoint, state, event FROM delivery WHERE id IN (?...)
+SELECT id, endpoint, state, event, reason FROM delivery WHERE id IN (?...)
 
 -- name: make_due
 -- Pending deliveries need not wait any longer.

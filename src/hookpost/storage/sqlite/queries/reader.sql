@@ -2,25 +2,28 @@
 -- The next due deliveries of an endpoint after a position, with what their events weigh. In two
 -- parts: `(next_at, id) > (?, ?)` would walk over all that share the position's next_at.
 SELECT next_at, id, size FROM (
-    SELECT d.next_at, d.id, length(e.body) AS size
+    SELECT d.next_at, d.id, coalesce(length(p.body), length(e.body)) AS size
     FROM delivery d INDEXED BY delivery_due CROSS JOIN event e ON e.seq = d.event
+    LEFT JOIN payload p ON p.id = d.payload
     WHERE d.endpoint = :endpoint AND d.state = 0 AND d.next_at = :next_at AND d.id > :id
     ORDER BY d.id LIMIT :limit)
 UNION ALL
 SELECT next_at, id, size FROM (
-    SELECT d.next_at, d.id, length(e.body) AS size
+    SELECT d.next_at, d.id, coalesce(length(p.body), length(e.body)) AS size
     FROM delivery d INDEXED BY delivery_due CROSS JOIN event e ON e.seq = d.event
+    LEFT JOIN payload p ON p.id = d.payload
     WHERE d.endpoint = :endpoint AND d.state = 0 AND d.next_at > :next_at AND d.next_at <= :now
     ORDER BY d.next_at, d.id LIMIT :limit)
 LIMIT :limit
 
 -- name: due
 -- Those of these deliveries that are pending, whole, in the order named.
-SELECT d.next_at, d.id, length(e.body) AS size, d.endpoint, d.event, d.attempts, d.round_attempts,
-       d.round_started, d.replayed_at, e.id AS event_id, e.source, e.type, e.occurred_at,
-       e.accepted_at, e.format, e.content_type, e.headers, e.body
+SELECT d.next_at, d.id, coalesce(length(p.body), length(e.body)) AS size, d.endpoint, d.event,
+       d.attempts, d.round_attempts, d.round_started, d.replayed_at, e.id AS event_id, e.source, e.type, e.occurred_at,
+       e.accepted_at, e.format, e.content_type, e.headers, coalesce(p.body, e.body), d.payload
 FROM json_each(?) AS asked
 CROSS JOIN delivery d ON d.id = asked.value CROSS JOIN event e ON e.seq = d.event
+LEFT JOIN payload p ON p.id = d.payload
 WHERE d.state = 0
 
 -- name: due_after
@@ -126,6 +129,10 @@ ORDER BY d.id LIMIT :limit
 -- An event whole.
 SELECT id AS event_id, source, type, occurred_at, accepted_at, format, content_type, headers, body
 FROM event WHERE seq = ?
+
+-- name: payload
+-- What a delivery is sent for its event's data, where a transform made it.
+SELECT p.body FROM delivery d CROSS JOIN payload p ON p.id = d.payload WHERE d.id = ?
 
 -- name: attempts
 -- What was tried for a delivery, oldest first.

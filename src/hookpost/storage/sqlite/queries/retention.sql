@@ -12,8 +12,8 @@ SELECT settled_at FROM delivery WHERE state = ? AND state > 0 ORDER BY settled_a
 
 -- name: finished_before
 -- Finished deliveries, oldest first, with the size of what was sent.
-SELECT d.id, d.event, d.endpoint, coalesce(length(e.body), 0)
-FROM delivery d LEFT JOIN event e ON e.seq = d.event
+SELECT d.id, d.event, d.endpoint, coalesce(length(e.body), 0) + coalesce(length(p.body), 0)
+FROM delivery d LEFT JOIN event e ON e.seq = d.event LEFT JOIN payload p ON p.id = d.payload
 WHERE d.state = ? AND d.state > 0 AND d.settled_at <= ? ORDER BY d.settled_at LIMIT ?
 
 -- name: delete_attempts
@@ -23,6 +23,15 @@ DELETE FROM attempt WHERE delivery IN (?...)
 -- name: delete_finished
 -- These deliveries, unless they came alive again.
 DELETE FROM delivery WHERE id IN (?...) AND state > 0
+
+-- name: delete_bare_payloads
+-- What transforms made of those of these events that no delivery refers to any more.
+DELETE FROM payload WHERE id IN (
+    SELECT p.id FROM event e CROSS JOIN payload p
+    ON p.id >= e.first_delivery AND p.id < e.first_delivery + e.deliveries
+    WHERE e.seq IN (?...) AND NOT EXISTS (
+        SELECT 1 FROM delivery d
+        WHERE d.id >= e.first_delivery AND d.id < e.first_delivery + e.deliveries))
 
 -- name: delete_bare_events
 -- Those of these events that no delivery refers to any more.

@@ -10,10 +10,20 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)...
 -- A pending delivery, due at once.
 INSERT INTO delivery (id, event, endpoint, next_at, round_started) VALUES (?, ?, ?, ?, ?)...
 
--- name: put_overflow
--- A delivery beyond its endpoint's max_pending: dead from the start.
-INSERT INTO delivery (id, event, endpoint, state, next_at, round_started, reason, settled_at)
-VALUES (?, ?, ?, 2, ?, ?, 'overflow', ?)
+-- name: put_transformed
+-- A pending delivery that is sent a payload of its own.
+INSERT INTO delivery (id, event, endpoint, next_at, round_started, payload)
+VALUES (?, ?, ?, ?, ?, ?)...
+
+-- name: put_payload
+-- What a transform made, once for all deliveries that are sent it.
+INSERT INTO payload (id, body) VALUES (?, ?)
+
+-- name: put_dead
+-- A delivery that is dead from the start: beyond its endpoint's max_pending, or not transformed.
+INSERT INTO delivery (id, event, endpoint, state, next_at, round_started, reason, settled_at,
+                      payload)
+VALUES (?, ?, ?, 2, ?, ?, ?, ?, ?)
 
 -- name: put_identity
 -- Remember what was accepted, for the dedup window.
