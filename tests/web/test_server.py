@@ -244,7 +244,7 @@ async def test_a_reload_changes_the_number_of_connections() -> None:
             "malformed_http",
         ),
         (b"POST /in/billing HTTP/1.1\r\nHost: x\r\nBad Header: 1\r\n\r\n", 400, "malformed_http"),
-        (http(PAID, *[(f"X-{n}", "1") for n in range(200)]), 400, "malformed_http"),
+        (http(PAID, *[(f"X-{n}", "1") for n in range(200)]), 431, "header_too_large"),
         (http(PAID, ("X-Long", "x" * 9000)), 431, "header_too_large"),
         (http(PAID, target="/" + "x" * 9000), 431, "header_too_large"),
     ],
@@ -265,6 +265,31 @@ async def test_what_is_not_http_is_counted_and_answered_as_a_problem(
     assert sum(unknown(rig).values()) == 1
     assert rig.outbox.events == []
     no_traceback(caplog)
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (http(PAID, *[(f"X-{n}", "1") for n in range(126)]), "at most 128 header fields"),
+        (http(PAID, ("X-Long", "x" * 9000)), "at most 8190 bytes a line"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 30, "the Content-Length"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 5000, "the Content-Length"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -3", "the Content-Length"),
+        (http(PAID, ("Content-Length", "5")), "the Content-Length"),
+    ],
+)
+async def test_what_is_not_http_is_told_with_the_limit(raw: bytes, told: str) -> None:
+    async with served(a_rig()) as web:
+        client = await web.connect()
+        reply = await client.ask(raw if b"\r\n\r\n" in raw else raw + b"\r\n\r\n")
+        await client.close()
+    assert reply.json["detail"].startswith(told)
+
+
+async def test_128_header_fields_are_taken() -> None:
+    async with served(a_rig()) as web:
+        filled = [(f"X-{n}", "1") for n in range(128 - 4)]
+        assert (await web.once(http(PAID, *filled))).status == 202
 
 
 async def test_chunks_that_make_no_sense_are_a_400(caplog: pytest.LogCaptureFixture) -> None:

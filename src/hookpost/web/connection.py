@@ -13,7 +13,7 @@ from aiohttp.web_protocol import ERROR
 
 from hookpost.core.refusals import Refused
 from hookpost.web.answer import Answer
-from hookpost.web.bounded import LINE, LINGER, Bounded
+from hookpost.web.bounded import HEADERS, LINE, LINGER, Bounded
 from hookpost.web.handshake import Handshake
 from hookpost.web.problem import problem
 from hookpost.web.request import BodyEnd, Limits, Request
@@ -226,10 +226,8 @@ class Connection(Bounded):
 
     def _mistaken(self, exc: BaseException) -> Answer:
         """The answer to what is not HTTP, and to our own mistakes; counted, no traceback."""
-        if isinstance(exc, LineTooLong):
-            refused = Refused("header_too_large", f"at most {LINE} bytes a line are taken")
-        elif isinstance(exc, HttpProcessingError):
-            refused = Refused("malformed_http", "the request's head or framing is not valid")
+        if isinstance(exc, HttpProcessingError):
+            refused = _unparsed(exc)
         else:
             refused = Refused("internal_error", "the gateway's log says more")
             self.host.failed(exc)
@@ -237,3 +235,15 @@ class Connection(Bounded):
         answer = problem(refused)
         answer.keep_alive = False
         return answer
+
+
+def _unparsed(error: HttpProcessingError) -> Refused:
+    """What is wrong with what the parser refused."""
+    if isinstance(error, LineTooLong):
+        return Refused("header_too_large", f"at most {LINE} bytes a line are taken; send less")
+    if error.message.startswith("Too many headers"):
+        return Refused("header_too_large", f"at most {HEADERS} header fields are taken; send fewer")
+    if "Content-Length" in error.message.partition("\n")[0]:
+        wanted = "the Content-Length is not the number of bytes of one body: digits, below 2^64"
+        return Refused("malformed_http", wanted)
+    return Refused("malformed_http", "the request's head or framing is not valid")
