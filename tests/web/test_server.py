@@ -396,6 +396,46 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
     assert [reply.json["eventId"] for reply in replies] == [f"e{n}" for n in range(60)]
 
 
+REFUSED_HEAD = b"POST /in/billing HTTP/1.1\r\nBad Header: 1\r\n\r\n"
+
+
+@pytest.mark.parametrize("before", [0, 9, len(http()) - 3, len(http())])
+@pytest.mark.parametrize("good", [1, 3, 40])
+@pytest.mark.parametrize("rubbish", [b"RUBBISH\r\n\r\n", REFUSED_HEAD, b"\0"])
+async def test_rubbish_behind_requests_costs_none_of_them(
+    before: int, good: int, rubbish: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Wherever one stream is cut in two, `before` bytes of it coming first."""
+    rig = a_rig()
+    raw = http() * good + rubbish
+    async with served(rig) as web:
+        client = await web.connect()
+        await client.send(raw[:before])
+        await until(lambda: rig.outbox.events or not before or before < len(http()))
+        await client.send(raw[before:])
+        replies = [await client.reply() for _ in range(good + 1)]
+        assert await client.closed()
+        await client.close()
+
+    assert [reply.status for reply in replies] == [202] * good + [400]
+    assert replies[-1].json["code"] == "malformed_http"
+    assert len(rig.outbox.events) == good
+    no_traceback(caplog)
+
+
+async def test_a_request_whose_own_body_is_rubbish_is_not_taken() -> None:
+    rig = a_rig()
+    async with served(rig) as web:
+        client = await web.connect()
+        chunks = http(b'5\r\n{"eve\r\nzz\r\n', ("Transfer-Encoding", "chunked"))
+        await client.send(http() + chunks)
+        assert [(await client.reply()).status for _ in range(2)] == [202, 400]
+        assert await client.closed()
+        await client.close()
+
+    assert len(rig.outbox.events) == 1
+
+
 async def test_one_byte_at_a_time_is_a_request_too() -> None:
     async with served(a_rig()) as web:
         client = await web.connect()

@@ -7,6 +7,7 @@ the client reads too little of it. What else a request may take is for its face 
 """
 
 import asyncio
+import gc
 import socket
 from collections.abc import Callable
 from typing import Any, Protocol, cast
@@ -115,19 +116,29 @@ class Bounded(web.RequestHandler):
                 self._await_head()
 
     def _judge_last(self) -> StreamReader:
-        """Refuse other versions of HTTP, which the parser takes, and close after a CONNECT.
-
-        Neither is followed by a request: what comes behind could be read in two ways.
-        """
+        """Judge the last message; no other can be what must not be followed by a request."""
         message, body = self._messages[-1]
         if not isinstance(message, RawRequestMessage):
-            return body
-        if message.version not in SPOKEN:
-            error = BadHttpMessage("only HTTP/1.0 and HTTP/1.1 are spoken here")
-            self._messages[-1] = (_ErrInfo(error.code, error, error.message), body)
-        elif message.method == "CONNECT":
-            self._messages[-1] = (message._replace(should_close=True), body)
+            self._rescue()
+        elif message.version not in SPOKEN or message.method == "CONNECT":
+            self._messages[-1] = (_judged(message), body)
         return body
+
+    def _rescue(self) -> None:
+        """Put the requests that came whole, just before what the parser refused, in its front.
+
+        The parser hands out what it has read when a feed ends well; after a mistake it keeps that,
+        and only the collector of garbage sees it.
+        """
+        mistake = self._messages.pop()
+        read = [
+            one for held in gc.get_referents(self._parser) if type(held) is list for one in held
+        ]
+        for one in read:
+            if type(one) is tuple and type(one[0]) is RawRequestMessage and one[1].is_eof():
+                self._messages.append((_judged(one[0]), one[1]))
+                self._request_count += 1
+        self._messages.append(mistake)
 
     def force_close(self) -> None:
         """Close; what is written already is still sent, to a client that takes it in time."""
@@ -215,6 +226,17 @@ class Bounded(web.RequestHandler):
         error = options.get("exc_info")
         if not isinstance(error, OSError | web.RequestPayloadError | HttpProcessingError):
             self.host.failed(error if isinstance(error, BaseException) else None)
+
+
+def _judged(message: RawRequestMessage) -> Any:
+    """Refuse other versions of HTTP, which the parser takes, and close after a CONNECT.
+
+    Neither is followed by a request: what comes behind could be read in two ways.
+    """
+    if message.version not in SPOKEN:
+        error = BadHttpMessage("only HTTP/1.0 and HTTP/1.1 are spoken here")
+        return _ErrInfo(error.code, error, error.message)
+    return message._replace(should_close=True) if message.method == "CONNECT" else message
 
 
 async def accept(sock: socket.socket, connection: Callable[[], asyncio.Protocol]) -> asyncio.Server:
