@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -266,7 +267,9 @@ class Client:
             return
 
     def reset(self) -> None:
-        """End the connection without a farewell."""
+        """End the connection without a farewell: what comes is no end, but an error."""
+        sock = self.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
 

@@ -307,6 +307,67 @@ async def test_chunks_that_make_no_sense_are_a_400(caplog: pytest.LogCaptureFixt
     no_traceback(caplog)
 
 
+# -- clients that have said all ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unix", [False, True])
+@pytest.mark.parametrize("requests", [1, 3, 40])
+async def test_a_client_that_has_sent_its_last_gets_its_answers(
+    tmp_path: Path, unix: bool, requests: int
+) -> None:
+    async with served(a_rig(), tmp_path / "in.sock" if unix else None) as web:
+        client = await web.connect()
+        client.writer.write(http() * requests)
+        client.writer.write_eof()
+        assert [(await client.reply()).status for _ in range(requests)] == [202] * requests
+        assert await client.closed()
+        await client.close()
+        await until(lambda: not web.listener.connections)
+
+
+async def test_a_client_that_has_sent_its_last_may_be_waited_for_by_the_disk() -> None:
+    rig = a_rig()
+    rig.outbox.held = asyncio.get_running_loop().create_future()
+    async with served(rig) as web:
+        client = await web.connect()
+        await client.send(http())
+        await until(lambda: any(one._current_request for one in web.listener.connections))
+        client.writer.write_eof()
+        await until(lambda: any(getattr(one, "_heard", False) for one in web.listener.connections))
+        rig.outbox.held.set_result(None)
+        reply = await client.reply()
+        assert await client.closed()
+        await client.close()
+
+    assert (reply.status, reply.headers["Connection"]) == (202, "close")
+
+
+async def test_a_body_that_is_cut_off_by_the_clients_last_is_a_400() -> None:
+    rig = a_rig()
+    async with served(rig) as web:
+        client = await web.connect()
+        client.writer.write(http() + http(PAID[:9], length=len(PAID)))
+        client.writer.write_eof()
+        replies = [await client.reply() for _ in range(2)]
+        assert await client.closed()
+        await client.close()
+        await until(lambda: not web.listener.connections)
+
+    assert [reply.status for reply in replies] == [202, 400]
+    assert replies[1].json["code"] == "body_incomplete"
+
+
+async def test_a_client_that_says_nothing_and_leaves_holds_no_place() -> None:
+    async with served(a_rig()) as web:
+        for said in (b"", http()[:9]):
+            client = await web.connect()
+            await client.send(said)
+            client.writer.write_eof()
+            assert await client.closed()
+            await client.close()
+        await until(lambda: not web.listener.connections)
+
+
 # -- clients that vanish -------------------------------------------------------------------------
 
 

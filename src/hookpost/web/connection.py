@@ -47,7 +47,7 @@ class Connection(Bounded):
     that says it is stored. There is a task only where a body, or the client, keeps us waiting.
     """
 
-    __slots__ = ("_exchange", "_handshake")
+    __slots__ = ("_exchange", "_handshake", "_heard")
     host: "Listener"
 
     def __init__(
@@ -60,11 +60,17 @@ class Connection(Bounded):
         super().__init__(server, host=host, **options)
         self._exchange: Exchange | None = None
         self._handshake = handshake  # None: plain HTTP
+        self._heard = False  # whether the client has said that it sends nothing more
 
     @property
     def ending(self) -> bool:
-        """Whether no request may follow: the listener closes, or has another certificate by now."""
+        """Whether no request may follow.
+
+        The listener closes, or has another certificate by now, or the client has sent its last.
+        """
         shook = self._handshake
+        if self._heard and not self._messages:
+            return True
         return self.host.stopping or self.host.outdated(None if shook is None else shook.tls)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -81,6 +87,18 @@ class Connection(Bounded):
         super().data_received(data)
         if self._messages and not self._request_in_progress:
             self._go_on()
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """The client sends nothing more; True: stay, until it has its answers.
+
+        A body that was cut off by it is broken. TLS ends in both directions at once.
+        """
+        if self._handshake is not None or not (self._request_in_progress or self._messages):
+            return None
+        self._heard = True
+        if self._body is not None and not self._body.is_eof():
+            self._body.set_exception(web.RequestPayloadError("the client has sent its last"))
+        return True
 
     # -- one request ---------------------------------------------------------------------------
 
@@ -203,7 +221,7 @@ class Connection(Bounded):
             self._handler_waiter.set_result(None)
         if self._force_close:
             return
-        if self._close or not keep_alive:
+        if self._close or not keep_alive or (self._heard and not self._messages):
             self._task_handler = None
             self.force_close()
             return
