@@ -130,6 +130,8 @@ def _read(path: Path, name: str, tree: Tree, report: Report, *, main: bool) -> n
         return None
     if not isinstance(root, nodes.Table):
         message = "a file holds keys with values, beginning with version: 1"
+        if not main:
+            message = f"an included file holds named maps: {', '.join(NAMED_MAPS)}"
         report.error(root.mark, (), "not-a-map", message)
         return None
     return root

@@ -186,7 +186,7 @@ class _Mistakes:
                 self._twice(path, error.instance)
             case "x-type":
                 code = "out-of-range" if " is too " in error.message else _code(error)
-                self._error(path, code, error.message)
+                self._error(path, code, error.message + _found(path, error))
             case _:
                 self._error(path, *_bound(error))
 
@@ -232,6 +232,24 @@ class _Mistakes:
 
 def _one_of(keys: list[str]) -> str:
     return f"at least one of {', '.join(keys)}" if keys else "at least one, or drop the key"
+
+
+_PRIVATE = frozenset(
+    {
+        *("base-url", "called-url", "url"),
+        *("credential", "name", "variable", "header", "header-piece", "header-value"),
+    }
+)
+"""What may hold a secret, or be one by mistake: never shown."""
+
+
+def _found(path: Path, error: Any) -> str:
+    """The value, where the message does not name it already."""
+    value, kind = error.instance, error.validator_value
+    private = kind in _PRIVATE or (path[:1] == ("secrets",) and kind != "instant")
+    if private or value == "" or str(value) in error.message:
+        return ""
+    return f"; found {quoted(value)}"
 
 
 _CODES = {"route": "path", "socket": "address", "sent-header": "header", "header-piece": "header"}

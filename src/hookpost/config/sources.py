@@ -90,6 +90,9 @@ def _check_auth(draft: Draft, name: str, data: Json) -> None:
     path: Path = ("sources", name, "auth")
     api_key = auth.get("api_key")
     header = api_key.get("header", "") if isinstance(api_key, dict) else ""
+    if payload.framing(header):
+        message = f"{header} is HTTP's own and holds no secret; take another, as in X-Api-Key"
+        draft.error((*path, "api_key", "header"), "bad-header", message)
     taken = [key for key in ("bearer", "basic", "jwt") if key in auth]
     if header.lower() == "authorization":
         taken.append("api_key")

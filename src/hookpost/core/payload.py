@@ -197,9 +197,14 @@ def header_mistake(name: str, value: str) -> str | None:
     return None
 
 
+def framing(name: str) -> bool:
+    """Whether a header of this name is HTTP's own: how a request travels, not what it says."""
+    return name.lower() in _FRAMING
+
+
 def reserved(name: str) -> bool:
     """Whether neither a forwarded nor a configured header may have this name."""
-    return name.lower() in _FRAMING or _OURS.fullmatch(name) is not None
+    return framing(name) or _OURS.fullmatch(name) is not None
 
 
 class Letterhead:
