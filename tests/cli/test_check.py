@@ -2,7 +2,10 @@
 
 import io
 import json
-from collections.abc import Callable
+import os
+import pwd
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +86,80 @@ def test_no_file_exits_66(tmp_path: Path) -> None:
 def test_nothing_is_made_by_checking(run: Run, tmp_path: Path) -> None:
     run("version: 1\nstorage: {sqlite: {path: var/outbox.db}}\n")
     assert [path.name for path in tmp_path.iterdir()] == ["gateway.yaml"]
+
+
+KEYED = """\
+version: 1
+secrets: {token: {file: secrets/token}, key: {file: secrets/key}}
+sources: {billing: {path: /in/billing, auth: {bearer: [token]}}}
+endpoints: {crm: {url: "https://crm.example.com/", signing: {standard_webhooks: [key]}}}
+subscriptions: {all: {endpoints: [crm]}}
+"""
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A configuration of a service that runs as nobody, made by root; all of it readable."""
+    with tempfile.TemporaryDirectory(prefix="hookpost-") as name:  # others may not enter tmp_path
+        folder = Path(name).resolve()
+        monkeypatch.setattr("hookpost.cli.check.SYSTEM", folder)
+        monkeypatch.setattr("hookpost.cli.check.SERVICE_USER", "nobody")
+        group = pwd.getpwnam("nobody").pw_gid
+        (folder / "secrets").mkdir()
+        (folder / "gateway.yaml").write_text(KEYED)
+        (folder / "secrets/token").write_text("token-for-publishers\n")
+        (folder / "secrets/key").write_text("whsec_" + "A" * 32 + "\n")
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, 0, group)
+            path.chmod(0o750 if path.is_dir() else 0o640)
+        yield folder
+
+
+def judged(folder: Path, **options: Any) -> tuple[int, list[str]]:
+    out = io.StringIO()
+    code = check(folder / "gateway.yaml", out=out, err=io.StringIO(), **options)
+    return code, out.getvalue().replace(f"{folder}/", "").splitlines()
+
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
+
+
+@as_root
+def test_what_the_services_user_may_read_is_ok(service: Path) -> None:
+    assert judged(service, strict=True) == (0, [])
+    assert os.geteuid() == 0
+
+
+@as_root
+@pytest.mark.parametrize("secrets", ["resolve", "skip"])
+def test_root_is_warned_of_what_the_services_user_may_not_read(service: Path, secrets: str) -> None:
+    os.chown(service / "secrets/token", 0, 0)
+    (service / "secrets/token").chmod(0o600)
+    code, lines = judged(service, strict=True, secrets=secrets)
+    assert code == 3
+    assert lines == [
+        "gateway.yaml:2:25: warning: secrets.token.file: secrets/token may not be read by the user "
+        "nobody, as whom the shipped unit runs; chgrp nobody and chmod 640 it "
+        "(directories: 750) [unreadable-by-service]"
+    ]
+    assert os.geteuid() == 0
+
+
+@as_root
+def test_a_directory_on_the_way_and_the_file_itself_count(service: Path) -> None:
+    (service / "secrets").chmod(0o700)
+    (service / "gateway.yaml").chmod(0o600)
+    code, lines = judged(service)
+    assert code == 0
+    assert len(lines) == 3
+
+
+@as_root
+def test_elsewhere_and_without_the_user_nobody_is_asked(
+    service: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (service / "secrets/token").chmod(0o600)
+    monkeypatch.setattr("hookpost.cli.check.SERVICE_USER", "no-such-user")
+    assert judged(service) == (0, [])
+    monkeypatch.undo()
+    assert judged(service) == (0, [])

@@ -21,6 +21,7 @@ from hookpost.config import (
     presets,
     references,
     resolution,
+    service_user,
     sources,
     subscriptions,
     tls,
@@ -95,12 +96,13 @@ def load(
     secrets: Literal["resolve", "skip"] = "resolve",
     environ: Mapping[str, str] | None = None,
     wall: float | None = None,
+    reader: str | None = None,
 ) -> Loaded:
     """Load a file. Never raises for what is in it, or for its absence.
 
     `secrets="skip"` looks no secret up, nor the key of a certificate: values are empty then, the
     listener has no TLS, and `hash` covers the file alone. `wall` (UNIX seconds, default: now) is
-    when keys must be live.
+    when keys must be live. `reader` is a user that has to be able to read all files; root asks.
     """
     report = Report()
     tree = files.load(path, report)
@@ -114,6 +116,8 @@ def load(
             resolution.unresolved(draft)
         endpoints.check(draft)
         advice.give(draft)
+        if reader is not None:
+            service_user.check(draft, reader)
     config = None
     if draft is not None and not report.failed:
         config = _built(draft, path)
