@@ -276,6 +276,10 @@ async def test_what_is_not_http_is_counted_and_answered_as_a_problem(
         (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 5000, "the Content-Length"),
         (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -3", "the Content-Length"),
         (http(PAID, ("Content-Length", "5")), "the Content-Length"),
+        (
+            http(PAID, ("Transfer-Encoding", "chunked"), ("Content-Length", "5")),
+            "send Content-Length or Transfer-Encoding, not both",
+        ),
     ],
 )
 async def test_what_is_not_http_is_told_with_the_limit(raw: bytes, told: str) -> None:

@@ -261,7 +261,10 @@ def _unparsed(error: HttpProcessingError) -> Refused:
         return Refused("header_too_large", f"at most {LINE} bytes a line are taken; send less")
     if error.message.startswith("Too many headers"):
         return Refused("header_too_large", f"at most {HEADERS} header fields are taken; send fewer")
-    if "Content-Length" in error.message.partition("\n")[0]:
+    reason = error.message.partition("\n")[0]
+    if "Content-Length" in reason and "Transfer-Encoding" in reason:
+        return Refused("malformed_http", "send Content-Length or Transfer-Encoding, not both")
+    if "Content-Length" in reason:
         wanted = "the Content-Length is not the number of bytes of one body: digits, below 2^64"
         return Refused("malformed_http", wanted)
     return Refused("malformed_http", "the request's head or framing is not valid")
