@@ -58,7 +58,7 @@ def answers_what_the_disk_refused() -> Any:
     def make(tell: Any) -> Any:
         def lie(waiters: Any, answers: Any) -> None:
             for waiter, answer in zip(waiters, answers, strict=True):
-                entries = getattr(waiter, "_entries", ())
+                entries = getattr(waiter, "entries", ())
                 if isinstance(answer, Exception) and entries and not waiter.done():
                     waiter.set_result(Stored(entries[0][0].id, 0, len(entries[0][1])))
             tell(waiters, answers)
