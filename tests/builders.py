@@ -2,8 +2,10 @@
 
 import asyncio
 import heapq
+from collections.abc import Mapping
 from typing import Any
 
+from hookpost.core.alerts import AlertRule
 from hookpost.core.model import Event, Format
 
 
@@ -56,3 +58,19 @@ def an_event(**overrides: Any) -> Event:
     }
     fields.update(overrides)
     return Event(**fields)
+
+
+class Ear:
+    """Speaks services.alerts.Teller: hears all that the gateway tells of itself."""
+
+    rule = AlertRule()
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, Mapping[str, Any]]] = []
+
+    def tell(self, kind: str, data: Mapping[str, Any]) -> bool:
+        self.heard.append((str(kind), data))
+        return True
+
+    def note(self, kind: str, about: str, data: Mapping[str, Any]) -> None:
+        self.tell(kind, data)

@@ -187,6 +187,26 @@ KEYS: dict[str, Case] = {
         lambda c: c.storage.min_free,
         1 << 30,
     ),
+    "alerts.failure_ratio": (
+        _top("alerts: {failure_ratio: 0.5}"),
+        lambda c: c.alerts.failure_ratio,
+        0.5,
+    ),
+    "alerts.min_attempts": (
+        _top("alerts: {min_attempts: 3}"),
+        lambda c: c.alerts.min_attempts,
+        3,
+    ),
+    "alerts.consecutive_failures": (
+        _top("alerts: {consecutive_failures: 4}"),
+        lambda c: c.alerts.consecutive_failures,
+        4,
+    ),
+    "alerts.window": (
+        _top("alerts: {window: 1m}"),
+        lambda c: c.alerts.window,
+        60.0,
+    ),
     "retention.delivered": (
         _top("retention: {delivered: 1h}"),
         lambda c: c.retention.delivered,

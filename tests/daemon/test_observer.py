@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 import pytest
-from tests.builders import FakeClock
+from tests.builders import Ear, FakeClock, an_event
 from tests.storage.steps import NOW, endpoints
 
 from hookpost.core.model import DeadReason
@@ -25,7 +25,7 @@ async def test_a_flood_of_overflows_and_refusals_is_counted_whole_and_logged_in_
         observer = StorageObserver(outbox, metrics, clock, lambda: looked.append(True))
         with caplog.at_level(logging.WARNING, "hookpost.storage"):
             for _ in range(100):
-                observer.put_dead(crm, DeadReason.OVERFLOW, 2)
+                observer.put_dead(crm, DeadReason.OVERFLOW, 2, 0)
                 observer.erred("commit")
         assert caplog.messages.count("deliveries.dead") == PER_SECOND
         assert caplog.messages.count("storage.refused") == PER_SECOND
@@ -33,5 +33,26 @@ async def test_a_flood_of_overflows_and_refusals_is_counted_whole_and_logged_in_
         text = metrics.render().decode()
         assert 'hookpost_dead_letters_total{endpoint="crm",reason="overflow"} 200.0' in text
         assert 'hookpost_storage_errors_total{operation="commit"} 100.0' in text
+    finally:
+        await outbox.close()
+
+
+async def test_overflows_are_told_of_without_those_of_our_own_events(tmp_path: Path) -> None:
+    clock, ear = FakeClock(NOW), Ear()
+    metrics = Metrics(clock)
+    metrics.configure(sources=(), endpoints=("crm",), secrets={}, subscriptions=())
+    outbox = await SqliteOutbox.open(tmp_path / "outbox.db", clock=clock)
+    try:
+        (crm,) = await endpoints(outbox, "crm", max_pending=1)
+        outbox.observer = StorageObserver(outbox, metrics, clock, lambda: None, ear)
+        await outbox.put(an_event(id="e1"), [crm])
+        await outbox.put(an_event(id="e2", source="hookpost", type="hookpost.x"), [crm])
+        assert ear.heard == []
+        both = [an_event(id="e3"), an_event(id="e4", source="hookpost", type="hookpost.x")]
+        await outbox.put_many([(event, [crm]) for event in both])
+        data = {"endpoint": "crm", "count": 1, "reason": "overflow"}
+        assert ear.heard == [("hookpost.delivery.dead", data)]
+        text = metrics.render().decode()
+        assert 'hookpost_dead_letters_total{endpoint="crm",reason="overflow"} 3.0' in text
     finally:
         await outbox.close()

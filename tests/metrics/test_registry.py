@@ -310,3 +310,11 @@ def test_labels_stay_inside_closed_sets_whatever_is_sent(metrics: Metrics) -> No
     metrics.source("billing").answered(422, 0.001, 10)
     metrics.source("billing").rejected("type")
     assert set(samples(metrics)) == before
+
+
+def test_the_gateways_own_source_has_its_series_and_is_no_configured_item(
+    metrics: Metrics,
+) -> None:
+    text = metrics.render().decode()
+    assert 'hookpost_events_accepted_total{source="hookpost"} 0.0' in text
+    assert 'hookpost_config_items{kind="source"} 1.0' in text

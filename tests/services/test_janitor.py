@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from tests.builders import FakeClock
+from tests.builders import Ear, FakeClock
 
 from hookpost.core.errors import OutboxError
 from hookpost.core.model import DeadReason, EndpointId, State
@@ -21,7 +21,13 @@ from hookpost.core.settings import (
     UnixAddress,
 )
 from hookpost.services.health import Health
-from hookpost.services.janitor import PURGE_EVERY, PURGE_PAUSE, PURGE_SOONER, Janitor
+from hookpost.services.janitor import (
+    PURGE_EVERY,
+    PURGE_PAUSE,
+    PURGE_SOONER,
+    TELL_EVERY,
+    Janitor,
+)
 from hookpost.services.snapshot import Current, Snapshot
 from hookpost.storage.outbox import PendingAge, Purged, RetentionLimits, StorageSizes
 
@@ -86,6 +92,7 @@ class Rig:
     counts: Counts = field(default_factory=Counts)
     health: Health = field(default_factory=lambda: Health(starting=False))
     clock: FakeClock = field(default_factory=FakeClock)
+    ear: Ear = field(default_factory=Ear)
 
     def __post_init__(self) -> None:
         self.snapshot = a_snapshot()
@@ -96,6 +103,7 @@ class Rig:
             self.health,
             self.counts,
             self.clock,  # type: ignore[arg-type]
+            self.ear,
         )
 
 
@@ -237,3 +245,39 @@ async def settle() -> None:
         turned: asyncio.Future[None] = loop.create_future()
         loop.call_soon(turned.set_result, None)
         await turned
+
+
+async def test_a_low_disk_is_told_of_and_its_end_too() -> None:
+    rig = Rig()
+    rig.shelf.free = 99
+    rig.janitor.look()
+    rig.janitor.look()
+    rig.shelf.free = 111
+    rig.janitor.look()
+    same = {"minFree": 100, "database": 10, "maxSize": 500}
+    assert rig.ear.heard == [
+        ("hookpost.storage.pressure", {"low": True, "free": 99, **same}),
+        ("hookpost.storage.pressure", {"low": False, "free": 111, **same}),
+    ]
+
+
+async def test_what_goes_before_its_time_is_told_of_once_in_a_while() -> None:
+    rig = Rig()
+    early = Purged(deliveries={(State.DELIVERED, "size"): 3}, events={"size": 2})
+    usual = Purged(deliveries={(State.DELIVERED, "age"): 9}, events={"age": 9})
+    rig.shelf.purges = [usual, early, early, early, NOTHING]
+    for _ in range(4):
+        await rig.janitor.purge_step()
+    assert len(rig.ear.heard) == 1
+    rig.clock.advance(TELL_EVERY)
+    await rig.janitor.purge_step()
+    counts = [[(one["kind"], one["count"]) for one in data["purged"]] for _, data in rig.ear.heard]
+    assert counts == [[("delivered", 3), ("event", 2)], [("delivered", 6), ("event", 4)]]
+
+
+async def test_parked_deliveries_that_die_are_told_of_without_those_of_our_own_events() -> None:
+    rig = Rig()
+    rig.shelf.purges = [Purged(expired={"crm": 5, "ops": 2}, own={"crm": 1, "ops": 2})]
+    await rig.janitor.purge_step()
+    data = {"endpoint": "crm", "count": 4, "reason": "removed"}
+    assert rig.ear.heard == [("hookpost.delivery.dead", data)]

@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.builders import FakeClock, an_event
-from tests.storage.steps import NOW, claim_all, delivered, died, endpoints, settle
+from tests.storage.steps import FOREVER, NOW, claim_all, delivered, died, endpoints, settle
 
 from hookpost.config import load
 from hookpost.core.model import State
@@ -85,3 +86,14 @@ async def test_the_oldest_finished_go_when_the_file_is_as_large_as_it_may_be(
     assert await retained(outbox, tmp_path, "max_size: 8MiB", 60) == {State.DELIVERED: 30}
     left = (await retained(outbox, tmp_path, "max_size: 2MiB", 60))[State.DELIVERED]
     assert 15 <= left <= 20
+
+
+async def test_parked_deliveries_of_our_own_events_are_told_apart(
+    outbox: SqliteOutbox,
+) -> None:
+    crm, left = await endpoints(outbox, "crm", "left")
+    await outbox.put(an_event(id="e1"), [left])
+    await outbox.put(an_event(id="e2", source="hookpost", type="hookpost.x"), [left, crm])
+    await endpoints(outbox, "crm")
+    purged = await outbox.purge(replace(FOREVER, parked=1.0), NOW + 2)
+    assert (purged.expired, purged.own) == ({"left": 2}, {"left": 1})

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import builders
 from tests.builders import FakeClock, an_event
 
 from hookpost.config import Loaded, load
@@ -72,6 +73,7 @@ class Bench:
         self.outbox = outbox
         self.clock = clock
         self.ear = Ear()
+        self.alerts = builders.Ear()
         self.current: Current
 
     async def begin(self) -> None:
@@ -82,7 +84,13 @@ class Bench:
     def reloader(self, read: Callable[[], Loaded] | None = None) -> Reloader:
         parts: Sequence[Any] = (self.ear,)
         return Reloader(
-            self.current, read or self.folder.load, self.outbox, parts, self.ear, self.clock
+            self.current,
+            read or self.folder.load,
+            self.outbox,
+            parts,
+            self.ear,
+            self.clock,
+            self.alerts,
         )
 
     def rows(self) -> dict[str, bool]:
@@ -133,6 +141,26 @@ async def test_a_mistake_touches_nothing(bench: Bench) -> None:
     assert bench.current.snapshot is before
     assert bench.rows() == {"crm": True}
     assert bench.ear.ended == [("invalid", before.config.hash)]
+
+
+async def test_every_reload_that_says_something_new_is_told_of(bench: Bench) -> None:
+    reloader = bench.reloader()
+    old = bench.current.snapshot.config.hash
+    await reloader.reload()
+    assert bench.alerts.heard == []
+    bench.folder.write(crm="", audit="")
+    await reloader.reload()
+    new = bench.current.snapshot.config.hash
+    applied = {"hash": new, "oldHash": old, "changes": 2}
+    bench.folder.write(crm=', headers: {X-Key: "hunter2\\n"}, timeout: hunter2')
+    await reloader.reload()
+    place = "gateway.yaml:3:84: endpoints.crm.headers.X-Key [bad-header-value]"
+    rejected = {"hash": new, "result": "invalid", "errors": 2, "first": place}
+    assert bench.alerts.heard == [
+        ("hookpost.config.reloaded", applied),
+        ("hookpost.config.rejected", rejected),
+    ]
+    assert "hunter2" not in str(bench.alerts.heard)
 
 
 async def test_a_restart_only_key_touches_nothing(bench: Bench) -> None:

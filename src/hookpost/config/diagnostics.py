@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import takewhile
 from operator import eq
+from pathlib import PurePath
 
 Path = tuple[str | int, ...]
 """Keys and list positions from the top of the file to a value."""
@@ -63,6 +64,12 @@ class Diagnostic:
         subject = f"{self.path}: " if self.path else ""
         meant = f'; did you mean "{self.suggestion}"?' if self.suggestion else ""
         return f"{subject}{self.message}{meant}"
+
+    @property
+    def place(self) -> str:
+        """File, place, path and code: what may be told where the file's values may not."""
+        at = f"{PurePath(self.file).name}:{self.line}:{self.column}"
+        return f"{at}: {self.path or 'the file'} [{self.code}]"
 
     def fields(self) -> dict[str, str | int | None]:
         """The JSON form."""

@@ -176,6 +176,7 @@ def _built(draft: Draft, path: Path) -> Config:
         sources=sources.build(draft, limits),
         endpoints=endpoints.build(draft, named),
         subscriptions=subscriptions.build(draft),
+        alerts=policies.alerts(draft.part("alerts")),
         logging=places.logging(draft),
         hash=_hash(draft),
         fingerprint=_fingerprint(draft),

@@ -7,6 +7,7 @@ from hookpost.config.draft import Draft
 from hookpost.config.schema import Json
 from hookpost.core import units
 from hookpost.core.addresses import EgressPolicy
+from hookpost.core.alerts import AlertRule
 from hookpost.core.breaker import BreakerPolicy
 from hookpost.core.ratelimit import RateLimit
 from hookpost.core.retry import STANDARD, Backoff, Jitter, RetryPolicy
@@ -20,6 +21,14 @@ def durations(data: Json, *keys: str) -> dict[str, Any]:
 def given(data: Json, *keys: str) -> dict[str, Any]:
     """The values of those keys that are given."""
     return {key: data[key] for key in keys if key in data}
+
+
+def alerts(data: Json) -> AlertRule:
+    """When an endpoint is failing."""
+    counts = {
+        key: int(data[key]) for key in ("min_attempts", "consecutive_failures") if key in data
+    }
+    return AlertRule(**durations(data, "window"), **given(data, "failure_ratio"), **counts)
 
 
 # -- retry -----------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ from hookpost.config import nodes, values
 from hookpost.config.diagnostics import nearest, quoted
 from hookpost.config.draft import Draft
 from hookpost.config.files import NAMED_MAPS
-from hookpost.config.schema import property_schema, schema, walk
+from hookpost.config.schema import Json, property_schema, schema, walk
+from hookpost.core.patterns import own_pattern
 
 _ONE = {
     "secrets": "secret",
@@ -75,7 +76,10 @@ def _unused(draft: Draft, used: set[tuple[str, str]]) -> None:
     if draft.report.failed:
         # Beside a mistake a name may look unused because its use is what was mistaken.
         used = used | {(section, text) for section in NAMED_MAPS for text in _texts(draft.root)}
-    if any("sources" not in value for _, value in draft.entries("subscriptions")):
+    if any(
+        "sources" not in value and not _own_alone(value)
+        for _, value in draft.entries("subscriptions")
+    ):
         used = used | {("sources", name) for name in draft.names("sources")}
     for section in NAMED_MAPS:
         if section == "subscriptions":
@@ -90,6 +94,12 @@ def _unused(draft: Draft, used: set[tuple[str, str]]) -> None:
                 message = f"nothing uses this {_ONE[section]}; remove it"
             code = "unused-secret" if section == "secrets" else "unused-name"
             draft.name_warning((section, name), code, message)
+
+
+def _own_alone(subscription: Json) -> bool:
+    """Whether only the gateway's own events are wanted."""
+    events = subscription.get("events", [None])
+    return all(text is not None and own_pattern(text) for text in events)
 
 
 def _texts(node: nodes.Node) -> set[str]:

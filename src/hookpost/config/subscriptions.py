@@ -8,6 +8,7 @@ from hookpost.config.diagnostics import Path, nearest, quoted
 from hookpost.config.draft import Draft
 from hookpost.config.expressions import compile_formula, parse
 from hookpost.config.schema import Json
+from hookpost.core.patterns import RESERVED, own_pattern
 from hookpost.core.settings import Subscription
 
 _ALWAYS_KEPT = frozenset({"content-type", "traceparent"})
@@ -40,6 +41,7 @@ def advise(draft: Draft) -> None:
                 message = '"*" matches types of one segment only; write "**" for every type'
                 path: Path = ("subscriptions", name, "events", index)
                 draft.warning(path, "narrow-pattern", message)
+        _own_events(draft, name, data)
         for key in ("filter", "transform"):
             parsed = parse(data[key]) if isinstance(data.get(key), str) else None
             if parsed is None:
@@ -50,6 +52,20 @@ def advise(draft: Draft) -> None:
                 draft.warning(path, "never-true", f"{message} with something: a == 'b'")
             for message in (*_strangers(parsed), *_unkept(draft, data, parsed)):
                 draft.warning(path, "always-null", message)
+
+
+def _own_events(draft: Draft, name: str, data: Json) -> None:
+    """The gateway's own events are of its own source, and only patterns that name them match."""
+    path, sources = ("subscriptions", name, "sources"), draft.listed(data.get("sources"))
+    if not sources or (draft.written((*path[:2], "events")) and "events" not in data):
+        return
+    own = [text for text in data.get("events", ()) if text is not None and own_pattern(text)]
+    if RESERVED in sources and not own:
+        message = 'no pattern begins with "hookpost", so no event of it is meant; add "hookpost.**"'
+        draft.warning(path, "never-matches", message)
+    elif RESERVED not in sources and own:
+        message = f"{quoted(own[0])} is for events of the source hookpost; add it to sources"
+        draft.warning(path, "never-matches", message)
 
 
 def _strangers(parsed: Any) -> Iterator[str]:

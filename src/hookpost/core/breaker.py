@@ -9,6 +9,7 @@ and `admit` move a breaker; all times are readings of the steady clock, UNIX sec
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -190,16 +191,27 @@ def _opened(policy: BreakerPolicy, open_for: float, era: int, now: float) -> Ope
     return Open(now + lasting, lasting, era + 1)
 
 
-def dump(breaker: Breaker, about: str = "") -> str:
-    """The text kept in the outbox. `about` is a digest of the URL that the state is about."""
+def dump(breaker: Breaker, about: str = "", noted: Mapping[str, Any] | None = None) -> str:
+    """The text kept in the outbox. `about` is a digest of the URL that the state is about.
+
+    `noted` is kept with it for others, who get it back from `noted`.
+    """
     match breaker:
         case Closed(streak, slots, _):
-            kept = {"state": "closed", "streak": streak, "slots": slots}
+            kept: dict[str, Any] = {"state": "closed", "streak": streak, "slots": slots}
         case Open(until, open_for, _):
             kept = {"state": "open", "until": until, "open_for": open_for}
         case HalfOpen(open_for, _, _):
             kept = {"state": "half_open", "open_for": open_for}
+    if noted:
+        kept["noted"] = noted
     return json.dumps({**kept, "about": about})
+
+
+def noted(text: str | None) -> Mapping[str, Any]:
+    """What others had kept in a text; empty where there is nothing."""
+    found = _kept(text).get("noted")
+    return found if isinstance(found, dict) else {}
 
 
 def about(text: str | None) -> str | None:

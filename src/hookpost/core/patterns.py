@@ -33,6 +33,11 @@ def reserved(event_type: str) -> bool:
     return event_type.startswith(_RESERVED_PREFIX)
 
 
+def own_pattern(text: str) -> bool:
+    """Whether a pattern is for the gateway's own types, and for no others."""
+    return text.partition(".")[0] == RESERVED
+
+
 @dataclass(frozen=True, slots=True)
 class Pattern:
     """A parsed pattern. `first` is its first segment where that is literal, else None.

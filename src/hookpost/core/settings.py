@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hookpost.core.addresses import EgressPolicy
+from hookpost.core.alerts import AlertRule
 from hookpost.core.breaker import BreakerPolicy
 from hookpost.core.event_types import EventTypes
 from hookpost.core.expression import Expression as Expression
@@ -294,6 +295,7 @@ class Config:
     sources: Mapping[str, Source] = field(default_factory=dict)
     endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
     subscriptions: tuple[Subscription, ...] = ()
+    alerts: AlertRule = field(default_factory=AlertRule)
     logging: Logging = field(default_factory=Logging)
     hash: str = ""
     fingerprint: str = field(default="", repr=False)

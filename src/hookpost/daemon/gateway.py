@@ -122,7 +122,9 @@ class Gateway:
         readings.ready = lambda: not parts.health.refusals()
         readings.sources = outbox.sources
         metrics.loaded(self._hash, parts.clock.wall())
-        outbox.observer = StorageObserver(outbox, metrics, parts.clock, parts.janitor.look)
+        outbox.observer = StorageObserver(
+            outbox, metrics, parts.clock, parts.janitor.look, parts.alerts
+        )
 
     def _background(self) -> Background:
         parts, clock = self._parts, self._parts.clock
@@ -130,6 +132,7 @@ class Gateway:
             ("space", parts.janitor.watch_space()),
             ("retention", parts.janitor.retain()),
             ("ages", parts.janitor.refresh_ages()),
+            ("alerts", parts.alerts.run(parts.dispatcher.look)),
             ("lag", LoopLag(clock, parts.metrics.loop_lag).run()),
             ("status", self._watch.tell_status()),
             ("clock", watch_clock(clock)),

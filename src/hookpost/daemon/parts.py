@@ -11,6 +11,7 @@ from hookpost.config import Loaded, load
 from hookpost.core.settings import Endpoint
 from hookpost.daemon.options import Options
 from hookpost.metrics import Metrics
+from hookpost.services.alerts import Alerts
 from hookpost.services.dispatcher import Dispatcher
 from hookpost.services.health import Health
 from hookpost.services.ingest import IngestService
@@ -38,12 +39,20 @@ class Parts:
         self.current = Current(snapshot)
         self.health = Health()
         self.metrics = Metrics(clock)
+        self.alerts = Alerts(self.current, outbox, self.metrics, clock, random.random)
         self.dispatcher = Dispatcher(
-            self.current, outbox, self._transport, clock, self.metrics, random.random
+            self.current, outbox, self._transport, clock, self.metrics, random.random, self.alerts
         )
-        self.janitor = Janitor(self.current, outbox, self.health, self.metrics, clock)
-        lives_by_it = (self, self.dispatcher, self.janitor)
-        self.reloader = Reloader(self.current, self._load, outbox, lives_by_it, self.metrics, clock)
+        self.janitor = Janitor(self.current, outbox, self.health, self.metrics, clock, self.alerts)
+        self.reloader = Reloader(
+            self.current,
+            self._load,
+            outbox,
+            (self, self.dispatcher, self.janitor),
+            self.metrics,
+            clock,
+            self.alerts,
+        )
         self.operations = Operations(
             outbox,
             clock,

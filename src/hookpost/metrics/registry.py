@@ -11,6 +11,7 @@ from hookpost import __version__
 from hookpost.clock import Clock
 from hookpost.core.expression import Mishap
 from hookpost.core.model import EndpointRecord
+from hookpost.core.patterns import RESERVED
 from hookpost.core.secrets import Secret
 from hookpost.metrics import families
 from hookpost.metrics.readings import Readings
@@ -76,9 +77,11 @@ class Metrics:
         """Say which names are configured: each gets all its series, at 0 unless it counted before.
 
         A name that left the configuration is not shown any more, except an endpoint that still
-        owns deliveries; it goes on from its old counts if it returns.
+        owns deliveries; it goes on from its old counts if it returns. The gateway's own source is
+        always shown.
         """
-        self._source_names = tuple(sorted(sources))
+        configured = frozenset(sources)
+        self._source_names = tuple(sorted({*configured, RESERVED}))
         self._endpoint_names = tuple(sorted(endpoints))
         self._subscription_names = tuple(sorted(subscriptions))
         self._secrets = dict(secrets)
@@ -89,7 +92,7 @@ class Metrics:
         for endpoint in self._endpoint_names:
             self.endpoint(endpoint)
         self.items = {
-            "source": len(self._source_names),
+            "source": len(configured),
             "endpoint": len(self._endpoint_names),
             "subscription": len(self._subscription_names),
             "secret": len(self._secrets),

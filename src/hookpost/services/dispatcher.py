@@ -15,6 +15,7 @@ from hookpost.core import breaker as circuit
 from hookpost.core.gate import Held
 from hookpost.core.model import EndpointId
 from hookpost.core.settings import Endpoint
+from hookpost.services.alerts import NOBODY, Teller
 from hookpost.services.endpoint_worker import PATIENCE, Dice, EndpointWorker
 from hookpost.services.running import Running
 from hookpost.services.settling import EndpointMetrics
@@ -56,6 +57,7 @@ class Dispatcher:
         clock: Clock,
         metrics: Metrics,
         dice: Dice,
+        alerts: Teller = NOBODY,
     ) -> None:
         self._current = current
         self._outbox = outbox
@@ -63,6 +65,7 @@ class Dispatcher:
         self._clock = clock
         self._metrics = metrics
         self._dice = dice
+        self._alerts = alerts
         self._workers: dict[EndpointId, EndpointWorker] = {}
         self._wanted: Mapping[EndpointId, Endpoint] = {}  # by the snapshot last applied
         self._leaving: dict[EndpointId, EndpointWorker] = {}  # closing, and not yet closed
@@ -115,6 +118,12 @@ class Dispatcher:
             endpoint, self._clock.now(), paused_by_operator=False, gone=False, hold_until=None
         )
         self.refresh(endpoint)
+
+    def look(self) -> None:
+        """Time has passed: endpoints that were failing may have recovered."""
+        for worker in self._workers.values():
+            if not worker.gate.removed:
+                worker.look()
 
     def states(self) -> Mapping[str, EndpointState]:
         """Every configured endpoint as it is now, by name."""
@@ -172,6 +181,7 @@ class Dispatcher:
             metrics=self._metrics.endpoint(endpoint.name),
             dice=self._dice,
             failed=self._fail,
+            alerts=self._alerts,
         )
         self._workers[endpoint_id] = worker
         if self._started:

@@ -5,7 +5,7 @@ order, the newest value of each column once. A refused write is kept and tried a
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any
 
@@ -79,9 +79,11 @@ class EndpointRow:
         if self._writer is None:
             self._writer = self._running.start(self._write(), f"row of endpoint {self._id}")
 
-    def keep_breaker(self, breaker: Breaker, url: str, **changes: Any) -> None:
-        """Write the breaker's state, and which URL it is about, with other columns."""
-        self.keep(breaker=circuit.dump(breaker, _digest(url)), **changes)
+    def keep_breaker(
+        self, breaker: Breaker, url: str, noted: Mapping[str, Any], **changes: Any
+    ) -> None:
+        """Write the breaker's state, its URL and what was noted of it, with other columns."""
+        self.keep(breaker=circuit.dump(breaker, _digest(url), noted), **changes)
 
     async def _write(self) -> None:
         try:

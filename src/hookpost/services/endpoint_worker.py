@@ -18,6 +18,8 @@ from hookpost.core.payload import Letterhead
 from hookpost.core.settings import Endpoint
 from hookpost.core.settle import hold, settle
 from hookpost.services import attempt_log
+from hookpost.services.alerts import NOBODY, Teller
+from hookpost.services.endpoint_alerts import EndpointAlerts
 from hookpost.services.endpoint_row import EndpointRow
 from hookpost.services.feeder import Feeder
 from hookpost.services.lanes import Handed, Lanes, Line, connection
@@ -51,6 +53,7 @@ class EndpointWorker:
         metrics: EndpointMetrics,
         dice: Dice,
         failed: Failed,
+        alerts: Teller = NOBODY,
     ) -> None:
         self.id = endpoint_id
         self._outbox = outbox
@@ -61,8 +64,13 @@ class EndpointWorker:
         self._running = Running(failed)
         self._closing = Running(failed)
         self._quiet = Quiet()
-        self._settling = Settling(outbox, metrics, endpoint.name, failed, self._quiet.stir)
         self._row = EndpointRow(endpoint_id, outbox, clock, self._running, self._row_written)
+        record = self._row.record
+        noted = circuit.noted(record.breaker)
+        self._alerts = EndpointAlerts(alerts, endpoint.name, record, noted, clock)
+        self._settling = Settling(
+            outbox, metrics, endpoint.name, failed, self._quiet.stir, self._alerts.dead
+        )
         self.gate = Gate(endpoint, self._row.record, clock.now())
         line = Line(transport, self._closing)
         self._outfit: Outfit = (endpoint, self._letterhead(endpoint), line)
@@ -78,6 +86,7 @@ class EndpointWorker:
             settling=self._settling,
             lanes=self._lanes,
             running=self._running,
+            held=self._alerts.held,
         )
         self.tick = self._feeder.tick  # one round, for whoever does not `start`
         self._interrupted = False
@@ -117,6 +126,7 @@ class EndpointWorker:
         self._outfit = (endpoint, self._letterhead(endpoint), line)
         self.gate.removed = False
         self.gate.resize(endpoint, self._clock.now())
+        self._alerts.apply(endpoint.name, self.gate.breaker)
         self._lanes.resize(endpoint.concurrency)
         if endpoint.url != old.url:
             self._url_changed()
@@ -129,10 +139,16 @@ class EndpointWorker:
     def refresh(self) -> None:
         """The endpoint's row was changed by a person or a reload: obey at once."""
         self._row.refresh()
+        self._alerts.row(self._row.record)
         self.gate.paused = self._row.paused
         if self._row.hold_until is None:
             self.gate.go_on()
         self._feeder.ring()
+
+    def look(self) -> None:
+        """Time has passed: the endpoint may have recovered."""
+        if self._alerts.look():
+            self._keep_breaker()
 
     def stop_claiming(self) -> None:
         """Claim and start nothing from now on."""
@@ -175,6 +191,7 @@ class EndpointWorker:
         return Letterhead(endpoint, __version__, self._outbox.endpoint(self.id).payload_modes)
 
     def _row_written(self) -> None:
+        self._alerts.row(self._row.record)
         self.gate.paused = self._row.paused
         self._quiet.stir()
 
@@ -186,7 +203,8 @@ class EndpointWorker:
         self.gate.paused = self._row.paused
 
     def _keep_breaker(self, **changes: Any) -> None:
-        self._row.keep_breaker(self.gate.breaker, self._outfit[0].url, **changes)
+        noted = self._alerts.keep()
+        self._row.keep_breaker(self.gate.breaker, self._outfit[0].url, noted, **changes)
 
     # -- attempting --------------------------------------------------------------------------
 
@@ -244,14 +262,18 @@ class EndpointWorker:
         transition = settle(
             delivery, outcome, endpoint.retry, active_now=active_now, dice=self._dice()
         )
-        moved = self.gate.finish(ticket, ok=circuit.judged(outcome), now=now)
+        ok = circuit.judged(outcome)
+        moved = self.gate.finish(ticket, ok=ok, now=now)
         self._settling.settle(delivery, transition, attempt, now)
         self._metrics.attempted(outcome.result, attempt.duration)
         attempt_log.attempt_finished(endpoint.name, delivery, attempt, transition, wall)
+        turned = self._alerts.attempted(delivery, outcome, ok=ok, now=now)
         if moved:
             self._feeder.ring()
-            self._keep_breaker()
+            self._alerts.moved(self.gate.breaker, delivery)
             self._feeder.breaker_moved()
+        if moved or turned:
+            self._keep_breaker()
         if not outcome.ok:
             self._heed(delivery, outcome, endpoint, now)
             self._feeder.ring()
@@ -269,7 +291,9 @@ class EndpointWorker:
         if asked and self.gate.hold(now + asked):
             self._keep_breaker(hold_until=now + asked)  # with the URL that asked for it
             attempt_log.endpoint_held(endpoint.name, HeldBy.HOLD.value, asked)
+            self._alerts.held(HeldBy.HOLD.value, asked, delivery)
         if outcome.result is Result.GONE:
+            self._alerts.gone(delivery)
             self._keep_breaker(gone=True)
             self.gate.paused = True
             attempt_log.endpoint_gone(endpoint.name, delivery)

@@ -5,7 +5,7 @@ well takes the next delivery by itself, without a round by the feeder.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from hookpost.clock import Clock
 from hookpost.core.errors import OutboxError
@@ -44,6 +44,7 @@ class Feeder:
         settling: Settling,
         lanes: Lanes,
         running: Running,
+        held: Callable[[str, float | None], None] = lambda *_: None,
     ) -> None:
         self._id = endpoint_id
         self._outbox = outbox
@@ -51,6 +52,7 @@ class Feeder:
         self._gate = gate
         self._lanes = lanes
         self._running = running
+        self._tell = held
         self._expiring = Expiring(endpoint_id, outbox, clock, row, settling)
         self._bell = Bell(clock, running, endpoint.name)
         self.ring = self._bell.ring
@@ -155,6 +157,7 @@ class Feeder:
         self._metrics.throttled(held.by.value)
         if held.by is HeldBy.NO_LIVE_KEY:
             attempt_log.endpoint_held(self._endpoint.name, held.by.value, held.wait)
+            self._tell(held.by.value, held.wait)
 
     def _may_end(self) -> bool:
         """Whether time counts for what is claimed: it may have been paused or parked meanwhile."""

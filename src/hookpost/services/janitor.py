@@ -2,13 +2,17 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Mapping
+from math import inf
 from typing import Protocol
 
 from hookpost.clock import Clock
+from hookpost.core.alerts import Operational
 from hookpost.core.errors import OutboxError
 from hookpost.core.model import DeadReason, EndpointId
 from hookpost.core.settings import Config
+from hookpost.services.alerts import NOBODY, Teller
 from hookpost.services.health import Health
 from hookpost.services.snapshot import Current, Snapshot
 from hookpost.storage.outbox import Outbox, PendingAge, Purged, RetentionLimits, StorageSizes
@@ -20,6 +24,7 @@ PURGE_EVERY = 10.0  # seconds between two rounds of retention when nothing is le
 PURGE_SOONER = 1.0  # the same while the disk is low: each round folds in the log and looks again
 PURGE_PAUSE = 0.02  # seconds between two steps of one round: puts come first
 AGES_EVERY = 15.0
+TELL_EVERY = 60.0  # seconds at least between two events of what went by size
 ENOUGH_AGAIN = 1.1  # free space must exceed min_free by this much before ingest opens again
 
 
@@ -60,13 +65,22 @@ class Janitor:
     """Three loops over one outbox. Each step can be driven alone."""
 
     def __init__(
-        self, current: Current, outbox: Outbox, health: Health, observer: Observer, clock: Clock
+        self,
+        current: Current,
+        outbox: Outbox,
+        health: Health,
+        observer: Observer,
+        clock: Clock,
+        alerts: Teller = NOBODY,
     ) -> None:
         self._current = current
         self._outbox = outbox
         self._health = health
         self._observer = observer
         self._clock = clock
+        self._alerts = alerts
+        self._pressed: Counter[str] = Counter()  # what went by size, and is not yet told of
+        self._told_at = -inf
         self.ages: Mapping[EndpointId, PendingAge] = {}
         self._nudged = asyncio.Event()
 
@@ -128,6 +142,18 @@ class Janitor:
             self._nudged.set()
         else:
             log.warning("storage.recovered", extra={"fields": fields})
+        self._tell_pressure(sizes, low=low)
+
+    def _tell_pressure(self, sizes: StorageSizes, *, low: bool) -> None:
+        config = self._current.snapshot.config
+        data = {
+            "low": low,
+            "free": sizes.free,
+            "minFree": config.storage.min_free,
+            "database": sizes.database,
+            "maxSize": config.retention.max_size,
+        }
+        self._alerts.note(Operational.STORAGE_PRESSURE, "", data)
 
     def _is_low(self, sizes: StorageSizes, config: Config) -> bool:
         wanted = config.storage.min_free * (ENOUGH_AGAIN if self._health.storage_low else 1.0)
@@ -145,14 +171,30 @@ class Janitor:
     def _count(self, purged: Purged) -> None:
         for (state, cause), number in purged.deliveries.items():
             self._observer.purged(state.value, cause, number)
+            self._pressed[state.value] += number if cause == "size" else 0
         for cause, number in purged.events.items():
             self._observer.purged("event", cause, number)
+            self._pressed["event"] += number if cause == "size" else 0
         for endpoint, number in purged.expired.items():
             self._observer.endpoint(endpoint).dead(DeadReason.REMOVED, number)
             fields = {"endpoint": endpoint, "count": number, "reason": "removed"}
             log.warning("deliveries.dead", extra={"fields": fields})
+            if own := purged.own.get(endpoint, 0):
+                fields = {**fields, "count": number - own}
+            if fields["count"]:
+                self._alerts.note(Operational.DELIVERY_DEAD, endpoint, fields)
         for endpoint, number in purged.cancelled.items():
             log.info(
                 "deliveries.cancelled",
                 extra={"fields": {"endpoint": endpoint, "count": number, "by": "on_remove"}},
             )
+        self._tell_purged()
+
+    def _tell_purged(self) -> None:
+        """What went before its time, because the file was at its limit; once in a while."""
+        now = self._clock.monotonic()
+        gone = [{"kind": kind, "count": n} for kind, n in sorted(self._pressed.items()) if n]
+        if gone and now - self._told_at >= TELL_EVERY:
+            self._told_at = now
+            self._pressed.clear()
+            self._alerts.tell(Operational.STORAGE_PURGED, {"cause": "size", "purged": gone})

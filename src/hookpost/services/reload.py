@@ -14,10 +14,12 @@ from typing import Any, Protocol
 
 from hookpost.clock import Clock
 from hookpost.config import Diagnostic, Loaded, restart_only_changes
+from hookpost.core.alerts import Operational
 from hookpost.core.errors import OutboxError
 from hookpost.core.model import EndpointRecord
 from hookpost.core.routing import Routes
 from hookpost.core.settings import Config
+from hookpost.services.alerts import NOBODY, Teller
 from hookpost.services.snapshot import Current, Snapshot
 from hookpost.storage.outbox import EndpointSpec, Outbox
 
@@ -36,7 +38,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a reload came to: `changes` are lines for people, `mistakes` rendered diagnostics."""
+    """What a reload came to: `changes` are lines for people, `mistakes` rendered diagnostics.
+
+    `first` is the first mistake without any value of the file: it may leave the machine.
+    """
 
     verdict: Verdict
     old_hash: str
@@ -44,6 +49,7 @@ class Report:
     changes: Sequence[str] = ()
     mistakes: Sequence[str] = ()
     warnings: Sequence[str] = field(default=())
+    first: str | None = None
 
     def shown(self) -> dict[str, Any]:
         """The report as the admin socket answers it."""
@@ -108,6 +114,7 @@ class Reloader:
         parts: Sequence[Part],
         observer: Observer,
         clock: Clock,
+        alerts: Teller = NOBODY,
     ) -> None:
         self._current = current
         self._load = load
@@ -115,6 +122,7 @@ class Reloader:
         self._parts = parts
         self._observer = observer
         self._clock = clock
+        self._alerts = alerts
         self._running = asyncio.Lock()
         self._waiting: asyncio.Task[Report] | None = None
 
@@ -137,7 +145,29 @@ class Reloader:
         in_force = self._current.snapshot.config.hash
         self._observer.reloaded(report.verdict.value, in_force, self._clock.wall())
         _log(report, took)
+        self._tell(report)
         return report
+
+    def _tell(self, report: Report) -> None:
+        """Put the gateway's own event of a reload: mistakes by their place and kind alone."""
+        match report.verdict:
+            case Verdict.UNCHANGED:
+                return
+            case Verdict.APPLIED:
+                data: dict[str, Any] = {
+                    "hash": report.new_hash,
+                    "oldHash": report.old_hash,
+                    "changes": len(report.changes),
+                }
+                self._alerts.tell(Operational.CONFIG_RELOADED, data)
+            case refused:
+                data = {
+                    "hash": report.old_hash,
+                    "result": refused.value,
+                    "errors": len(report.mistakes),
+                    "first": report.first,
+                }
+                self._alerts.tell(Operational.CONFIG_REJECTED, data)
 
     async def _report(self, old: Config) -> Report:
         try:
@@ -163,6 +193,7 @@ class Reloader:
                     f"{key} changes only with a restart; nothing was applied" for key in keys
                 ],
                 warnings=warnings,
+                first=f"{keys[0]} changes only with a restart",
             )
         if config.fingerprint == old.fingerprint:
             return Report(
@@ -187,6 +218,7 @@ class Reloader:
             old_hash=old.hash,
             new_hash=old.hash,
             mistakes=[mistake.render() for mistake in errors],
+            first=errors[0].place if errors else None,
         )
 
     def _apply(self, snapshot: Snapshot) -> None:
@@ -220,7 +252,7 @@ def changes(old: Config, new: Config) -> list[str]:
     ):
         assert isinstance(before, Mapping)  # noqa: S101 - tells mypy what the four have in common
         lines += _differences(kind, before, after)
-    for kind in ("retention", "listen", "logging"):
+    for kind in ("retention", "listen", "alerts", "logging"):
         if getattr(old, kind) != getattr(new, kind):
             lines.append(f"{kind}: changed")
     return lines

@@ -42,12 +42,14 @@ class Settling:
         name: str,
         failed: Failed,
         ended: Callable[[], None],
+        died: Callable[[Settlement], None] = lambda _: None,
     ) -> None:
         self._outbox = outbox
         self._metrics = metrics
         self._name = name
         self._failed = failed
         self._ended = ended
+        self._died = died
         self._observed = self._observe  # bound once, not for each settlement
         self.open = 0
 
@@ -86,3 +88,4 @@ class Settling:
         elif transition.reason is not None:
             self._metrics.dead(transition.reason)
             attempt_log.delivery_dead(self._name, settlement)
+            self._died(settlement)

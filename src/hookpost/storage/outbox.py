@@ -58,13 +58,15 @@ class Purged:
     """What one housekeeping step did; `more` asks for another step soon.
 
     `deliveries` maps (state, cause) to rows deleted, `events` a cause; it is "age" or "size".
-    `expired` maps an endpoint's name to parked deliveries that became dead `removed`;
+    `expired` maps an endpoint's name to parked deliveries that became dead `removed`, and `own` to
+    how many of them were of the gateway's own events;
     `cancelled` likewise for endpoints removed with on_remove: cancel.
     """
 
     deliveries: Mapping[tuple[State, str], int] = field(default_factory=dict)
     events: Mapping[str, int] = field(default_factory=dict)
     expired: Mapping[str, int] = field(default_factory=dict)
+    own: Mapping[str, int] = field(default_factory=dict)
     cancelled: Mapping[str, int] = field(default_factory=dict)
     more: bool = False
 

@@ -65,6 +65,7 @@ class Tally:
     sources: dict[str, list[float]] = field(default_factory=dict)
     fresh: list[Fresh] = field(default_factory=list)
     died: dict[tuple[int, DeadReason], int] = field(default_factory=dict)  # as they were put
+    own: dict[tuple[int, DeadReason], int] = field(default_factory=dict)  # of our own events
 
     def endpoint(self, endpoint: int) -> list[int]:
         """The deltas of an endpoint's counters, to be changed in place."""
@@ -93,6 +94,8 @@ class Tally:
         self.fresh += other.fresh
         for death, count in other.died.items():
             self.died[death] = self.died.get(death, 0) + count
+        for death, count in other.own.items():
+            self.own[death] = self.own.get(death, 0) + count
 
 
 def book_of(row: sqlite3.Row) -> Book:

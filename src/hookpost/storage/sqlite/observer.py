@@ -16,6 +16,6 @@ class Observer(Protocol):
         """A commit was refused by the disk."""
         ...
 
-    def put_dead(self, endpoint: EndpointId, reason: DeadReason, count: int) -> None:
-        """So many deliveries were dead from the start."""
+    def put_dead(self, endpoint: EndpointId, reason: DeadReason, count: int, own: int) -> None:
+        """So many deliveries were dead from the start, `own` of them of our own events."""
         ...

@@ -177,8 +177,10 @@ class SqliteOutbox:
         self.observer.operated("commit", done.seconds)
         if done.full or done.failed is not None:
             self.observer.erred("commit")
-        for (endpoint, reason), count in done.tally.died.items():
-            self.observer.put_dead(EndpointId(endpoint), reason, count)
+        tally = done.tally
+        for death, count in tally.died.items():
+            endpoint, reason = EndpointId(death[0]), death[1]
+            self.observer.put_dead(endpoint, reason, count, tally.own.get(death, 0))
 
     def _operated(self, operation: str, seconds: float) -> None:
         if self.observer is not None:

@@ -18,6 +18,7 @@ from hookpost.core.model import (
     PutAnswer,
     Stored,
 )
+from hookpost.core.patterns import RESERVED
 from hookpost.storage.sqlite.books import (
     ACCEPTED,
     CONFLICTING,
@@ -178,6 +179,8 @@ class _Rows:
         deltas[DEAD] += 1
         deltas[DEAD_LETTERS] += 1
         tally.died[endpoint, reason] = tally.died.get((endpoint, reason), 0) + 1
+        if event.source == RESERVED:
+            tally.own[endpoint, reason] = tally.own.get((endpoint, reason), 0) + 1
         self._dead.append(
             (number, self.sequence, endpoint, due, started, reason.value, due, payload)
         )

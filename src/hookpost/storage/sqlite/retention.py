@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from hookpost.core.model import DeadReason, OnRemove, State
+from hookpost.core.patterns import RESERVED
 from hookpost.storage.outbox import Purged, RetentionLimits
 from hookpost.storage.sqlite.books import CANCELLED, DEAD, DEAD_LETTERS, PENDING, Book, Tally
 from hookpost.storage.sqlite.room import RESERVE
@@ -45,6 +46,7 @@ class _Step:
     deliveries: dict[tuple[State, str], int] = field(default_factory=dict)
     events: dict[str, int] = field(default_factory=dict)
     expired: dict[str, int] = field(default_factory=dict)
+    own: dict[str, int] = field(default_factory=dict)
     cancelled: dict[str, int] = field(default_factory=dict)
 
     def spent(self) -> bool:
@@ -76,6 +78,7 @@ class _Step:
             deliveries=self.deliveries,
             events=self.events,
             expired=self.expired,
+            own=self.own,
             cancelled=self.cancelled,
             more=self.more,
         )
@@ -154,6 +157,9 @@ def _sweep(
         deltas[DEAD] += count
         deltas[DEAD_LETTERS] += count
         step.expired[record.name] = count
+        step.own[record.name] = sum(
+            row[0] for row in store.find("own_events", numbers, "retention", before=(RESERVED,))
+        )
     step.rows -= count
     step.more = step.more or count == most
 

@@ -138,11 +138,16 @@ class Store:
         return changed
 
     def find(
-        self, name: str, values: Sequence[Any], file: str = "writer"
+        self,
+        name: str,
+        values: Sequence[Any],
+        file: str = "writer",
+        *,
+        before: tuple[Any, ...] = (),
     ) -> Iterable[tuple[Any, ...]]:
-        """The rows of a query with a repeated part."""
+        """The rows of a query with a repeated part; `before` are the parameters left of it."""
         for rows, part in sql.chunks(values):
-            yield from self.connection.execute(sql.repeated(file, name, rows), part)
+            yield from self.connection.execute(sql.repeated(file, name, rows), (*before, *part))
 
     def pragma(self, name: str) -> int:
         """A number that SQLite tells of the file."""

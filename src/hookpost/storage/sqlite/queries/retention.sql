@@ -6,6 +6,11 @@ SELECT id FROM delivery WHERE endpoint = ? AND state = 0 LIMIT ?
 -- Pending deliveries of a removed endpoint end.
 UPDATE delivery SET state = ?, reason = ?, settled_at = ? WHERE id IN (?...) AND state = 0
 
+-- name: own_events
+-- How many of these deliveries are of events of this source.
+SELECT count(*) FROM delivery d JOIN event e ON e.seq = d.event
+WHERE e.source = ? AND d.id IN (?...)
+
 -- name: oldest_finished
 -- When the delivery that was finished first in this state was finished.
 SELECT settled_at FROM delivery WHERE state = ? AND state > 0 ORDER BY settled_at LIMIT 1
