@@ -588,6 +588,12 @@ ELSEWHERE = {
     "include": "tests/config/test_include.py",
     "endpoints.NAME.signing": "tests/config/test_arrival.py",  # the word `none`
     "endpoint_defaults.signing": "tests/config/test_arrival.py",
+    **{
+        key: "tests/config/test_credentials.py"
+        for key in leaves()
+        for part in ("auth", "tls", "proxy")
+        if key.startswith((f"endpoints.NAME.{part}", f"endpoint_defaults.{part}"))
+    },
     "secrets.NAME.env": "tests/config/test_secrets.py",
     "secrets.NAME.file": "tests/config/test_secrets.py",
     "secrets.NAME.credential": "tests/config/test_secrets.py",

@@ -19,7 +19,7 @@ def example(tmp_path: Path) -> Loaded:
     shutil.copy(EXAMPLE, tmp_path)
     shutil.copytree(ROOT / "conf.d", tmp_path / "conf.d")
     for folder, names in {
-        "secrets": ("github", "legacy", "acme", "receiver", "archive"),
+        "secrets": ("github", "legacy", "acme", "receiver", "archive", "crm-token"),
         "credentials": ("crm_new", "crm_old"),
     }.items():
         (tmp_path / folder).mkdir()

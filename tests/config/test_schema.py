@@ -17,6 +17,7 @@ from hookpost.core.forwarding import Peers
 from hookpost.core.retry import STANDARD, Backoff, RetryPolicy
 from hookpost.core.settings import (
     AdminListener,
+    ClientTls,
     Endpoint,
     IngestListener,
     Jwt,
@@ -111,20 +112,24 @@ def test_every_optional_property_states_a_default_or_means_absence() -> None:
         "sources.NAME.handshake[].respond.json": "none",
         "endpoints.NAME.renamed_from": "no former name",
         **{
-            f"{section}.signing{key}": why
+            f"{section}.{key}": why
             for section in ("endpoints.NAME", "endpoint_defaults")
             for key, why in {
-                ".standard_webhooks": "no such signature",
-                ".ed25519": "no such signature",
-                ".hmac": "no such signature",
-                ".hmac.timestamp": "webhook-timestamp alone",
-                ".hmac.timestamp.header": "the pair",
-                ".hmac.timestamp.kv": "the header",
-                ".hmac.id": "webhook-id alone",
-                ".hmac.signature.header_prefix": "none",
-                ".hmac.signature.prefix": "none",
-                ".hmac.signature.keys": "no pairs",
-                ".hmac.key.strip_prefix": "none",
+                "signing.standard_webhooks": "no such signature",
+                "signing.ed25519": "no such signature",
+                "signing.hmac": "no such signature",
+                "signing.hmac.timestamp": "webhook-timestamp alone",
+                "signing.hmac.timestamp.header": "the pair",
+                "signing.hmac.timestamp.kv": "the header",
+                "signing.hmac.id": "webhook-id alone",
+                "signing.hmac.signature.header_prefix": "none",
+                "signing.hmac.signature.prefix": "none",
+                "signing.hmac.signature.keys": "no pairs",
+                "signing.hmac.key.strip_prefix": "none",
+                "tls": "the system's CAs, TLS 1.2",
+                "tls.ca": "the system's",
+                "tls.cert": "none is shown",
+                "tls.key": "none is shown",
             }.items()
         },
         "subscriptions.NAME.sources": "all sources",
@@ -152,6 +157,8 @@ def _plain(value: Any, part: Json) -> Any:
             return values.mode(value)
         case "address":
             return values.address(value)
+        case "proxy":
+            return values.proxy(value)
     return value
 
 
@@ -194,6 +201,7 @@ def _of(kind: type) -> Json:
             Endpoint,
             {
                 "signing",
+                "auth",
                 "headers",
                 "success",
                 "retry",
@@ -202,6 +210,7 @@ def _of(kind: type) -> Json:
                 "egress",
             },
         ),
+        ("endpoints.NAME.tls", ClientTls, set()),
         ("sources.NAME.auth.jwt", Jwt, set()),
         ("sources.NAME", Source, {"auth", "dedup", "rate_limit", "forward_headers"}),
         ("subscriptions.NAME", Subscription, {"events"}),

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from hookpost.core import breaker as circuit
 from hookpost.core.breaker import Breaker, BreakerPolicy, Closed, HalfOpen, Open, dump
+from hookpost.core.credentials import BearerAuth
 from hookpost.core.gate import Gate, Held, HeldBy, Room, Ticket
 from hookpost.core.model import EndpointCounts, EndpointId, EndpointRecord
 from hookpost.core.ratelimit import RateLimit
@@ -348,3 +349,16 @@ class AnyInterleaving(RuleBasedStateMachine):
 
 TestAnyInterleaving = AnyInterleaving.TestCase
 TestAnyInterleaving.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_signing_key_and_credential_must_both_live() -> None:
+    key = Secret(name="key", value=KEY, not_after=WALL + 10)
+    token = Secret(name="token", value=b"t", not_before=WALL + 5, not_after=WALL + 20)
+    gate = a_gate(signing=standard_webhooks(key), auth=BearerAuth(token=token))
+    assert gate.admit(NOW, WALL) == Held(HeldBy.NO_LIVE_KEY, 5.0)
+    assert gate.admit(NOW, WALL + 5) == Room(4)
+    assert gate.admit(NOW, WALL + 10) == Room(4)
+    assert gate.admit(NOW, WALL + 11) == Held(HeldBy.NO_LIVE_KEY)
+    alone = a_gate(signing=None, auth=BearerAuth(token=token))
+    assert alone.admit(NOW, WALL + 20) == Room(4)
+    assert alone.admit(NOW, WALL + 21) == Held(HeldBy.NO_LIVE_KEY)

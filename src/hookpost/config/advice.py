@@ -91,6 +91,7 @@ def _endpoints(draft: Draft) -> None:
             draft.name_warning(("endpoints", name), "unsigned-endpoint", message)
         elif isinstance(signing, dict):
             _live_signing(draft, (*map(str, home),), signing)
+        _live_credential(draft, name)
         _timeout(draft, name)
     for path in [("endpoint_defaults",), *(("endpoints", n) for n in draft.names("endpoints"))]:
         for header in draft.part(*path).get("headers", {}):
@@ -108,6 +109,23 @@ def _live_signing(draft: Draft, home: tuple[str, ...], signing: dict[str, Any]) 
     }
     place = (*home, *lists) if len(lists) == 1 else home
     _live(draft, place, [name for names in lists.values() for name in names], "deliveries are held")
+
+
+def _live_credential(draft: Draft, name: str) -> None:
+    auth = draft.endpoint(name).get("auth")
+    places = (
+        ("bearer",),
+        ("basic", "password"),
+        ("api_key", "secret"),
+        ("oauth2", "client_secret"),
+    )
+    for place in places if isinstance(auth, dict) else ():
+        value: object = auth
+        for step in place:
+            value = value.get(step) if isinstance(value, dict) else None
+        if isinstance(value, str):
+            path = (*map(str, draft.home(name, "auth")), *place)
+            _live(draft, path, [value], "deliveries are held")
 
 
 def _timeout(draft: Draft, name: str) -> None:

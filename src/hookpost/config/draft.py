@@ -11,7 +11,7 @@ from hookpost.config.files import Tree
 from hookpost.config.schema import Json
 from hookpost.core.event_types import EventType
 from hookpost.core.secrets import Secret
-from hookpost.core.settings import Jwt, Tls
+from hookpost.core.settings import ClientTls, Jwt, Tls
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,6 +35,7 @@ class Draft:
     schemas: dict[FilePath, EventType] = field(default_factory=dict)
     material: dict[Path, str] = field(default_factory=dict)
     tls: Tls | None = None
+    client_tls: dict[Path, ClientTls] = field(default_factory=dict)
     jwts: dict[str, Jwt] = field(default_factory=dict)
 
     def names(self, section: str) -> list[str]:

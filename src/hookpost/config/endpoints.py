@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from hookpost.config import policies, signing
+from hookpost.config import credentials, policies, signing, values
 from hookpost.config.diagnostics import Path, quoted
 from hookpost.config.draft import Draft
 from hookpost.config.schema import Json
@@ -30,6 +30,7 @@ def check(draft: Draft) -> None:
         _check_cloudevents(draft, name)
         _check_reject(draft, name)
         signing.check(draft, name)
+        credentials.check(draft, name, _policy(draft, name))
     _check_headers(draft, ("endpoint_defaults", "headers"), draft.part("endpoint_defaults"))
 
 
@@ -188,6 +189,9 @@ def _endpoint(draft: Draft, name: str, named: Named) -> Endpoint:
         url=url if secret is None else secret.value.decode("utf-8", "replace"),
         url_secret=None if secret is None else secret.name,
         signing=signing.build(draft, data.get("signing", "none")),
+        auth=credentials.build(draft, data.get("auth", "none")),
+        tls=draft.client_tls.get((*draft.home(name, "tls"),)),
+        proxy=values.proxy(data.get("proxy", "none")),
         headers=tuple(data.get("headers", {}).items()),
         retry=named.retry[data.get("retry", "standard")],
         rate_limit=named.rate[data.get("rate_limit", "none")],

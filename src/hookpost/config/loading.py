@@ -112,6 +112,7 @@ def load(
         if secrets == "resolve":
             resolution.resolve_all(draft)
             tls.check(draft)
+            tls.check_endpoints(draft)
         else:
             resolution.unresolved(draft)
         endpoints.check(draft)

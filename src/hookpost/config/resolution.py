@@ -1,5 +1,6 @@
 """Secrets → values, and whether each value is fit for what it is used for."""
 
+import re
 from pathlib import Path as FilePath
 
 from hookpost.config import nodes, values
@@ -119,6 +120,8 @@ def _mistake(draft: Draft, path: Path, secret: Secret) -> tuple[str, str] | None
         except ValueError as mistake:
             return "bad-signing-key", f"is no signing key: {mistake}"
         return None
+    if path[_inside(path) :][:1] == ("auth",) and path[0] != "sources":
+        return _no_credential(path[-2:], secret.value)
     if path[_inside(path) :][:1] == ("url",):
         # The reason would show a part of it.
         text = secret.value.decode("utf-8", "surrogateescape")
@@ -151,6 +154,15 @@ def _no_key(members: list[Json], secret: Secret) -> tuple[str, str] | None:
         except ValueError as mistake:
             return "bad-key", f"does not verify: {mistake}"
     return None
+
+
+def _no_credential(key: Path, value: bytes) -> tuple[str, str] | None:
+    """Why a secret is no credential of an endpoint; a password is encoded, and may be any line."""
+    if key[-1] == "bearer" and re.fullmatch(rb"[!-~]+", value) is None:
+        return "unusable-secret", "is no token: a bearer has printable ASCII without spaces"
+    if key == ("api_key", "secret") and not value.isascii():
+        return "unusable-secret", "holds more than ASCII, which no header can"
+    return _unsendable(value)
 
 
 def _unsendable(value: bytes) -> tuple[str, str] | None:

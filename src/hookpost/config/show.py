@@ -74,16 +74,25 @@ def _effective(values: Json, loaded: Loaded, config: Config) -> Json:
     filled["listen"]["ingest"]["address"] = str(config.listen.ingest.address)
     filled["listen"]["ops"]["address"] = str(config.listen.ops.address)
     filled["listen"]["admin"]["address"] = str(config.listen.admin.address)
+    _absolute(filled, config)
+    filled["storage"]["sqlite"]["path"] = str(config.storage.path)
+    for name, path in loaded.secret_files.items():
+        filled["secrets"][name]["file"] = str(path)
+    return filled
+
+
+def _absolute(filled: Json, config: Config) -> None:
+    """Where the files are that the configuration names."""
     tls = config.listen.ingest.tls
     for key in filled["listen"]["ingest"].get("tls", {}) if tls is not None else ():
         filled["listen"]["ingest"]["tls"][key] = str(getattr(tls, key))
     for name, source in config.sources.items():
         if source.auth.jwt is not None:
             filled["sources"][name]["auth"]["jwt"]["jwks_file"] = str(source.auth.jwt.jwks_file)
-    filled["storage"]["sqlite"]["path"] = str(config.storage.path)
-    for name, path in loaded.secret_files.items():
-        filled["secrets"][name]["file"] = str(path)
-    return filled
+    for name, endpoint in config.endpoints.items():
+        if endpoint.tls is not None:
+            files = filled["endpoints"][name]["tls"]
+            files |= {key: str(getattr(endpoint.tls, key)) for key in files if key != "min_version"}
 
 
 def _filled(value: Any, part: Json) -> Any:
@@ -129,6 +138,10 @@ def _endpoint(data: Json) -> Json:
     url = shown.get("url")
     if isinstance(url, str) and "?" in url:
         shown["url"] = f"{url.split('?', 1)[0]}?{HIDDEN}"
+    auth = shown.get("auth")
+    if isinstance(auth, dict) and "?" in auth.get("oauth2", {}).get("token_url", ""):
+        place = f"{auth['oauth2']['token_url'].split('?', 1)[0]}?{HIDDEN}"
+        shown["auth"] = {"oauth2": {**auth["oauth2"], "token_url": place}}
     if "headers" in shown:
         shown["headers"] = {
             name: HIDDEN if credential_like(name) else value

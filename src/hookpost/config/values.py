@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path, PurePath
+from urllib.parse import urlsplit
 
 from hookpost.config.diagnostics import quoted
 from hookpost.config.expressions import compile_expression
@@ -35,6 +36,7 @@ _CREDENTIAL = re.compile(r"[A-Za-z0-9._@:-]{1,255}", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9_.-]{1,253}", re.ASCII)
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 _CALLED = re.compile(r"https?://[A-Za-z0-9.:_\[\]-]+(/[!-\"$-~]*)?", re.ASCII)
+_SCOPE = re.compile(r"[!#-\[\]-~]+( [!#-\[\]-~]+)*", re.ASCII)
 _CLASS = re.compile(r"([1-9])xx", re.ASCII)
 _STATUS = re.compile(r"[1-9][0-9]{2}", re.ASCII)
 
@@ -169,6 +171,27 @@ def base_url(text: str) -> str:
     if "?" in text:
         raise ValueError("the paths of sources follow this URL; leave its query out")
     return text.removesuffix("/")
+
+
+def proxy(text: str) -> TcpAddress | None:
+    """`http://host:port`; None for `none`."""
+    if text == "none":
+        return None
+    inside = text.removeprefix("http://").removesuffix("/")
+    remedy = "write the proxy as http://host:port, as in http://proxy.example.com:3128, or none"
+    if inside == text or "/" in inside or "@" in inside or url_mistake(f"http://{inside}"):
+        raise ValueError(f"{remedy}; without user name, path and query")
+    found = urlsplit(f"http://{inside}")
+    if found.port is None or "?" in inside:
+        raise ValueError(remedy)
+    return TcpAddress(found.hostname or "", found.port)
+
+
+def scope(text: str) -> str:
+    """The scope of a token: words of printable ASCII, one space between them (RFC 6749, 3.3)."""
+    if not _SCOPE.fullmatch(text):
+        raise ValueError("a scope has words of printable ASCII, with one space between them")
+    return text
 
 
 def status(value: str | int) -> frozenset[int]:
@@ -330,6 +353,8 @@ READERS: Mapping[str, Callable[[str], object]] = {
     "name": name,
     "network": network,
     "path": path,
+    "proxy": proxy,
+    "scope": scope,
     "origin": origin,
     "pattern": pattern,
     "rate": units.rate,

@@ -13,6 +13,7 @@ from math import inf
 from hookpost.core import breaker as circuit
 from hookpost.core import ratelimit
 from hookpost.core.breaker import Breaker, Closed, HalfOpen
+from hookpost.core.credentials import secret_of
 from hookpost.core.model import EndpointRecord
 from hookpost.core.ratelimit import Bucket
 from hookpost.core.secrets import Secret
@@ -59,7 +60,7 @@ class Gate:
     def __init__(self, endpoint: Endpoint, record: EndpointRecord, now: float) -> None:
         self._well = 0  # successes that are not yet in the breaker, all of its last slot
         self._same_slot_from = self._same_slot_until = -inf
-        self._live_from, self._live_until = inf, -inf  # of the key last found alive
+        self._live_from, self._live_until = inf, -inf  # of the keys last found alive
         self._breaker: Breaker = Closed()
         self._adopt(endpoint)
         self.in_flight = 0
@@ -139,17 +140,26 @@ class Gate:
             return Held(HeldBy.REMOVED)
         if self.paused:
             return Held(HeldBy.PAUSED)
-        signing = self._signing
-        if signing is not None and not self._live_from <= wall <= self._live_until:
-            live = next((secret for secret in signing if secret.live(wall)), None)
-            if live is None:
-                return Held(HeldBy.NO_LIVE_KEY, _until_a_key_lives(signing, wall))
-            self._live_from = -inf if live.not_before is None else live.not_before
-            self._live_until = inf if live.not_after is None else live.not_after
+        if not self._live_from <= wall <= self._live_until:
+            held = self._look_for_keys(wall)
+            if held is not None:
+                return held
         if self.hold_until is not None:
             if now < self.hold_until:
                 return Held(HeldBy.HOLD, self.hold_until - now)
             self.hold_until = None
+        return None
+
+    def _look_for_keys(self, wall: float) -> Held | None:
+        """Of the signing secrets one must live, and the credential; for how long is remembered."""
+        begin, end = -inf, inf
+        for secrets in self._wanted:
+            live = next((secret for secret in secrets if secret.live(wall)), None)
+            if live is None:
+                return Held(HeldBy.NO_LIVE_KEY, _until_a_key_lives(secrets, wall))
+            begin = max(begin, -inf if live.not_before is None else live.not_before)
+            end = min(end, inf if live.not_after is None else live.not_after)
+        self._live_from, self._live_until = begin, end
         return None
 
     # -- telling -----------------------------------------------------------------------------
@@ -218,7 +228,7 @@ class Gate:
         self._concurrency = endpoint.concurrency
         self._policy = endpoint.circuit_breaker
         self._limit = endpoint.rate_limit
-        self._signing = _signing(endpoint)
+        self._wanted = _wanted(endpoint)
         self._live_from, self._live_until = inf, -inf
 
 
@@ -240,11 +250,13 @@ def _sane_hold(until: float | None, endpoint: Endpoint, now: float) -> float | N
     return None if until is None else min(until, now + endpoint.retry.retry_after_max)
 
 
-def _signing(endpoint: Endpoint) -> tuple[Secret, ...] | None:
-    """The secrets that can sign; None: the endpoint is unsigned on purpose."""
-    if endpoint.signing is None:
-        return None
-    return tuple(key.secret for key in endpoint.signing.keys)
+def _wanted(endpoint: Endpoint) -> tuple[tuple[Secret, ...], ...]:
+    """Of each of these one must live; nothing: it is unsigned and has no credential."""
+    signing, auth = endpoint.signing, endpoint.auth
+    return (
+        *((tuple(key.secret for key in signing.keys),) if signing is not None else ()),
+        *(((secret_of(auth),),) if auth is not None else ()),
+    )
 
 
 def _until_a_key_lives(signing: tuple[Secret, ...], wall: float) -> float | None:

@@ -23,6 +23,7 @@ from hookpost.core.attributes import (
 )
 from hookpost.core.attributes import decoded as attribute
 from hookpost.core.attributes import encoded as attribute_header
+from hookpost.core.credentials import header_name, header_of, secret_of
 from hookpost.core.envelope import is_utf8
 from hookpost.core.model import Delivery, Event, Format, Headers, Payload
 from hookpost.core.payload_modes import ModeSince, mode_of
@@ -217,6 +218,7 @@ class Letterhead:
     __slots__ = (
         "_constant",
         "_content_type",
+        "_credential",
         "_modes",
         "_names",
         "_payload",
@@ -236,6 +238,11 @@ class Letterhead:
         constant = [(name, value) for name, value in added if name.lower() != "content-type"]
         if not any(name.lower() == "user-agent" for name, _ in constant):
             constant.insert(0, ("User-Agent", f"hookpost/{version}"))
+        auth = endpoint.auth
+        self._credential = None if auth is None else secret_of(auth)
+        if auth is not None:
+            self._names |= {header_name(auth).lower()}
+            constant += filter(None, [header_of(auth)])
         self._constant = tuple(constant)
         self._payload = endpoint.payload
         self._modes = [ModeSince(*since) for since in modes]
@@ -247,9 +254,11 @@ class Letterhead:
     def request(self, delivery: Delivery, wall: float) -> Request | None:
         """The request of the next attempt, signed for wall-clock time `wall`.
 
-        None: no key is live, and nothing is ever sent unsigned instead. Raises ValueError for an
-        event that cannot be signed.
+        None: no key, or no credential, is live, and nothing is ever sent without instead. Raises
+        ValueError for an event that cannot be signed.
         """
+        if self._credential is not None and not self._credential.live(wall):
+            return None
         signer, live = self._signer, None
         if signer is not None:
             live = signer.live(wall)

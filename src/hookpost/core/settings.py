@@ -12,6 +12,7 @@ from typing import Any
 from hookpost.core.addresses import EgressPolicy
 from hookpost.core.alerts import AlertRule
 from hookpost.core.breaker import BreakerPolicy
+from hookpost.core.credentials import Credentials
 from hookpost.core.event_types import EventTypes
 from hookpost.core.expression import Expression as Expression
 from hookpost.core.expression import Formula
@@ -227,6 +228,21 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClientTls:
+    """How an endpoint is spoken to: by whose CA, with which certificate, from which version on.
+
+    `context` and `digest` are as those of `Tls`.
+    """
+
+    ca: Path | None = None  # None: the system's
+    cert: Path | None = None
+    key: Path | None = None
+    min_version: str = "1.2"
+    digest: str = field(default="", repr=False)
+    context: Any = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """One receiver. `url` may hold a secret (`url_secret`): show it through `shown_url` only."""
 
@@ -234,6 +250,9 @@ class Endpoint:
     url: str = field(repr=False)
     url_secret: str | None = None
     signing: Signing | None = None  # None: unsigned on purpose
+    auth: Credentials | None = None
+    tls: ClientTls | None = None  # None: the system's CAs, TLS 1.2 or newer
+    proxy: TcpAddress | None = None
     headers: tuple[tuple[str, str], ...] = ()
     success: frozenset[int] = SUCCESS
     retry: RetryPolicy = STANDARD

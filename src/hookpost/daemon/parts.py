@@ -22,7 +22,7 @@ from hookpost.services.snapshot import Current, Snapshot
 from hookpost.services.status import DiskHash, Status
 from hookpost.storage.sqlite import SQLITE_VERSION, SqliteOutbox
 from hookpost.transport import Transport
-from hookpost.transport.client import AiohttpTransport
+from hookpost.transport.opening import open_transport
 from hookpost.web.ingest import IngestFace
 from hookpost.web.server import Listener
 
@@ -83,7 +83,7 @@ class Parts:
         return loaded.config.hash if loaded.config is not None else None
 
     def _transport(self, endpoint: Endpoint) -> Transport:
-        return AiohttpTransport(endpoint, clock=self.clock)
+        return open_transport(endpoint, clock=self.clock)
 
     def _ingest(self) -> Listener:
         service = IngestService(

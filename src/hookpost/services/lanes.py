@@ -55,6 +55,9 @@ def connection(endpoint: Endpoint) -> tuple[object, ...]:
         endpoint.concurrency,
         endpoint.timeout,
         endpoint.keepalive,
+        endpoint.auth,
+        endpoint.tls,
+        endpoint.proxy,
     )
 
 

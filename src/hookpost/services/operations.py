@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from hookpost.clock import Clock
+from hookpost.core.credentials import kind
 from hookpost.core.errors import Conflict, NotFound
 from hookpost.core.model import DeadReason, DeliveryId, EndpointId, EndpointRecord, State
 from hookpost.core.settings import Endpoint
@@ -113,6 +114,8 @@ class Operations:
                 "burst": limit.burst if limit else None,
                 "maxPending": settings.max_pending,
                 "egress": settings.egress.name,
+                "auth": None if settings.auth is None else kind(settings.auth),
+                "proxy": None if settings.proxy is None else str(settings.proxy),
                 "signingKeys": [key.secret.name for key in settings.signing.keys]
                 if settings.signing
                 else [],

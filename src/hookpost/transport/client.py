@@ -18,6 +18,7 @@ from yarl import URL
 
 from hookpost.clock import Clock
 from hookpost.core.addresses import judge, literal, url_mistake
+from hookpost.core.credentials import telling
 from hookpost.core.model import ANSWER_KEPT, Outcome, Result
 from hookpost.core.settings import Endpoint
 from hookpost.core.verdict import result_of, retry_after
@@ -25,8 +26,11 @@ from hookpost.transport.connector import ANSWER_READ, GuardedConnector, Progress
 from hookpost.transport.failures import failed, one_line, outcome_of
 from hookpost.transport.request import Writing
 from hookpost.transport.resolver import Lookup, Resolver, system_lookup
+from hookpost.transport.tunnel import Tunnel
 
 log = logging.getLogger("hookpost.transport")
+
+HIDDEN = b"***"  # in place of a credential that an answer repeats
 
 _CLOSED = Outcome(result=Result.INTERRUPTED, error="the endpoint's transport is closed")
 
@@ -40,7 +44,7 @@ class _Route:
 
     request: ClientRequest
     key: ConnectionKey
-    writing: Writing
+    writing: Writing | None  # None: it names an address, which is looked up for each attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,8 @@ class AiohttpTransport:
 
     Lives on the loop that it was made on. A changed `egress`, `success`, `timeout`, `keepalive` or
     `concurrency` needs a new one: open connections were judged by the policy of their time.
-    `ssl_context` replaces the system's certificate authorities; verification is its business.
+    `ssl_context` stands in for what `endpoint.tls` came to. Of an answer's body `answer_read` bytes
+    are read at most, and `answer_kept` kept.
     """
 
     def __init__(
@@ -68,6 +73,8 @@ class AiohttpTransport:
         clock: Clock,
         lookup: Lookup = system_lookup,
         ssl_context: SSLContext | None = None,
+        answer_read: int = ANSWER_READ,
+        answer_kept: int = ANSWER_KEPT,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._clock = clock
@@ -79,13 +86,29 @@ class AiohttpTransport:
         self._resolver = Resolver(
             endpoint.egress, timeout=endpoint.timeout, clock=clock, lookup=lookup
         )
+        self._tunnel: Tunnel | None = None
+        if endpoint.proxy is not None:
+            self._tunnel = Tunnel(
+                endpoint.proxy,
+                endpoint.egress,
+                self._resolver,
+                timeout=endpoint.timeout,
+                clock=clock,
+                lookup=lookup,
+            )
+        if ssl_context is None and endpoint.tls is not None:
+            ssl_context = endpoint.tls.context
+        self._answer_read, self._answer_kept = answer_read, answer_kept
         self._connector = GuardedConnector(
             endpoint.egress,
             self._resolver,
             limit=endpoint.concurrency,
             keepalive=endpoint.keepalive,
             ssl_context=ssl_context,
+            tunnel=self._tunnel,
+            room=2 * answer_read,
         )
+        self._hidden = () if endpoint.auth is None else telling(endpoint.auth)
         self._aim = self._take_aim(endpoint.url)
         self._taken: dict[int, Outcome] = {}
         self._busy = 0
@@ -93,15 +116,29 @@ class AiohttpTransport:
         self._quiet = asyncio.Event()  # closing, and the last attempt is over
 
     def post(
-        self, url: str, headers: Sequence[tuple[str, str]], body: bytes, *, fresh: bool = False
+        self,
+        url: str,
+        headers: Sequence[tuple[str, str]],
+        body: bytes,
+        *,
+        fresh: bool = False,
+        within: float | None = None,
     ) -> Coroutine[Any, Any, Outcome]:
-        """POST once; see `Transport.post`. A plain function: one coroutine less on the hot path."""
+        """POST once; see `Transport.post`. A plain function: one coroutine less on the hot path.
+
+        `within` are the seconds that are left, where they are less than the endpoint's timeout.
+        """
         aim = self._aim
         if url != aim.text:
             aim = self._aim = self._take_aim(url)
         if isinstance(aim.to, Outcome):
             return _at_once(aim.to)
-        return self._attempt(aim, aim.to, headers, body, fresh=fresh)
+        left = self._timeout if within is None else within
+        return self._attempt(aim, aim.to, headers, body, left, fresh=fresh)
+
+    def hide(self, secrets: tuple[bytes, ...]) -> None:
+        """Tell nothing of these from now on, should an answer hold them."""
+        self._hidden = secrets
 
     async def _attempt(
         self,
@@ -109,6 +146,7 @@ class AiohttpTransport:
         route: _Route,
         headers: Sequence[tuple[str, str]],
         body: bytes,
+        within: float,
         *,
         fresh: bool,
     ) -> Outcome:
@@ -117,9 +155,12 @@ class AiohttpTransport:
         progress = Progress()
         error: Exception | None = None
         self._busy += 1
-        timer = self._loop.call_later(self._timeout, progress.expire)
+        timer = self._loop.call_later(within, progress.expire)
         try:
-            head = route.writing.head(headers, len(body))
+            writing = route.writing
+            if writing is None:
+                writing = await self._writing_to_an_address(aim)
+            head = writing.head(headers, len(body))
             if fresh:
                 lease = await self._connector.dial(route.request)
             else:
@@ -173,10 +214,12 @@ class AiohttpTransport:
         """Read the answer's body into `progress` as far as it is wanted."""
         answer = bytearray()
         try:
-            while not content.at_eof() and len(answer) < ANSWER_READ:
-                answer += await content.read(ANSWER_READ - len(answer))
+            while not content.at_eof() and len(answer) < self._answer_read:
+                answer += await content.read(self._answer_read - len(answer))
         finally:
-            progress.answer = bytes(answer[:ANSWER_KEPT])
+            for secret in self._hidden:
+                answer = answer.replace(secret, HIDDEN)
+            progress.answer = bytes(answer[: self._answer_kept])
         if not content.at_eof():
             progress.abort()
 
@@ -199,9 +242,14 @@ class AiohttpTransport:
             result=result,
             status=status,
             answer=answer,
-            error=one_line(_told(status, response.reason)),
+            error=self._discreetly(_told(status, response.reason)),
             retry_after=max((seconds for seconds in asked if seconds is not None), default=None),
         )
+
+    def _discreetly(self, text: str) -> str:
+        for secret in self._hidden:
+            text = text.replace(secret.decode("utf-8", "replace"), HIDDEN.decode())
+        return one_line(text)
 
     def _timed_out(self, progress: Progress, where: str) -> Outcome:
         what = "no connection to" if progress.connection is None else "no answer from"
@@ -232,7 +280,16 @@ class AiohttpTransport:
 
     def _route(self, url: URL) -> _Route:
         request = ClientRequest("POST", url, loop=self._loop)
-        return _Route(request, request.connection_key, Writing(url, keep=self._keep))
+        by_address = self._tunnel is not None and url.scheme == "http"
+        writing = None if by_address else Writing(url, keep=self._keep)
+        return _Route(request, request.connection_key, writing)
+
+    async def _writing_to_an_address(self, aim: _Aim) -> Writing:
+        """For plain http by a proxy: it is told an address that was judged, not the name."""
+        url = URL(aim.text, encoded=True)
+        assert self._tunnel is not None  # noqa: S101 - there is a writing without one
+        addresses = await self._tunnel.addresses(aim.host, url.port or 80)
+        return Writing(url, keep=self._keep, address=addresses[0])
 
     def _refusal(self, scheme: str, host: str, port: int) -> Outcome | None:
         if scheme != "https" and self._egress.require_https:

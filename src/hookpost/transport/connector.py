@@ -28,6 +28,7 @@ from aiohttp.tracing import Trace
 
 from hookpost.core.addresses import EgressPolicy, judge
 from hookpost.transport.resolver import Refused, Resolver
+from hookpost.transport.tunnel import Tunnel
 
 ANSWER_READ = 4096  # bytes of an answer's body that are read at most
 ANSWER_ROOM = 2 * ANSWER_READ  # the same on the wire, where chunks have heads of their own
@@ -112,8 +113,14 @@ class Progress:
 class AnswerProtocol(ResponseHandler):
     """One connection. `uses` counts requests, `heard` says whether the last one got any byte."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, living: set["AnswerProtocol"]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        living: set["AnswerProtocol"],
+        room: int = ANSWER_ROOM,
+    ) -> None:
         super().__init__(loop=loop)
+        self._most = room
         self.uses = 0
         self.heard = False
         self._living = living
@@ -128,7 +135,7 @@ class AnswerProtocol(ResponseHandler):
         self.uses += 1
         self.heard = self._idle = self._headed = False
         self._interim = 0
-        self._room = ANSWER_ROOM
+        self._room = self._most
         self._edge = b""
         self.set_response_params(
             read_until_eof=True,
@@ -234,8 +241,11 @@ class GuardedConnector(TCPConnector):
         limit: int,
         keepalive: float,
         ssl_context: SSLContext | None,
+        tunnel: Tunnel | None = None,
+        room: int = ANSWER_ROOM,
     ) -> None:
         self._egress = policy
+        self._tunnel = tunnel
         self._living: set[AnswerProtocol] = set()
         reuse: dict[str, Any] = (
             {"keepalive_timeout": keepalive} if keepalive > 0 else {"force_close": True}
@@ -253,7 +263,7 @@ class GuardedConnector(TCPConnector):
         )
         self._factory = cast(
             "functools.partial[ResponseHandler]",
-            functools.partial(AnswerProtocol, loop=self._loop, living=self._living),
+            functools.partial(AnswerProtocol, loop=self._loop, living=self._living, room=room),
         )
 
     async def lease(self, request: ClientRequest, key: ConnectionKey) -> Connection:
@@ -270,6 +280,18 @@ class GuardedConnector(TCPConnector):
             if not cast("AnswerProtocol", connection.protocol).uses:
                 return connection
             connection.close()
+
+    async def _create_connection(
+        self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout
+    ) -> ResponseHandler:
+        """A new connection: through the proxy where there is one."""
+        tunnel = self._tunnel
+        if tunnel is None:
+            return await super()._create_connection(req, traces, timeout)
+        context = self._get_ssl_context(req)
+        if context is None:
+            return await tunnel.plain(self._factory)
+        return await tunnel.secure(self._factory, req.host, req.port or 443, context)
 
     def _cleanup(self) -> None:
         """Close what has rested long enough; come again when the next has, not a period later."""

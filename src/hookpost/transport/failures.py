@@ -15,7 +15,8 @@ from aiohttp.http import HttpProcessingError
 
 from hookpost.core.model import Outcome, Result
 from hookpost.transport.connector import Progress
-from hookpost.transport.resolver import Refused
+from hookpost.transport.resolver import LookupFailed, Refused
+from hookpost.transport.tunnel import ProxyFailed
 
 ERROR_KEPT = 200  # characters
 
@@ -41,8 +42,15 @@ def outcome_of(error: Exception, progress: Progress, where: str) -> Outcome:
 
     `where` is the host and port, for people. Texts of aiohttp are not used: some hold the URL.
     """
-    if isinstance(error, ClientConnectorError):
-        return _not_connected(error, where)
+    match error:
+        case ClientConnectorError():
+            return _not_connected(error, where)
+        case ProxyFailed(result=result):
+            return failed(result, str(error))
+        case Refused():
+            return failed(Result.BLOCKED, str(error))
+        case LookupFailed():
+            return failed(Result.DNS, f"cannot look up {where}: {error}")
     connection = progress.connection
     reason = _reason(error)
     if connection is not None and connection.uses > 1 and not connection.heard:

@@ -22,12 +22,19 @@ _FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110, 5.5: controls 
 
 
 class Writing:
-    """How every POST to one URL begins. `keep`: whether connections are kept afterwards."""
+    """How every POST to one URL begins. `keep`: whether connections are kept afterwards.
+
+    `address` is told to a proxy, in the target's absolute form, where the name would be.
+    """
 
     __slots__ = ("_forms", "_opening")
 
-    def __init__(self, url: URL, *, keep: bool) -> None:
-        opening = f"POST {url.raw_path_qs} HTTP/1.1\r\nHost: {url.host_port_subcomponent}\r\n"
+    def __init__(self, url: URL, *, keep: bool, address: str | None = None) -> None:
+        target = url.raw_path_qs
+        if address is not None:
+            host = f"[{address}]" if ":" in address else address
+            target = f"{url.scheme}://{host}:{url.port}{target}"
+        opening = f"POST {target} HTTP/1.1\r\nHost: {url.host_port_subcomponent}\r\n"
         if not keep:
             opening += "Connection: close\r\n"
         self._opening = opening.replace("%", "%%")
