@@ -41,7 +41,16 @@ def loading(tmp_path: Path) -> Load:
     shutil.copytree(ROOT / "conf.d", tmp_path / "conf.d")
     secrets = tmp_path / "secrets"
     secrets.mkdir()
-    for name in ("github", "legacy", "acme", "receiver", "archive", "crm_new", "crm_old"):
+    for name in (
+        "github",
+        "legacy",
+        "acme",
+        "receiver",
+        "archive",
+        "crm-token",
+        "crm_new",
+        "crm_old",
+    ):
         (secrets / name).write_text(ENVIRON["KEY"])
         (secrets / name).chmod(0o600)
     path = tmp_path / "gateway.yaml"
