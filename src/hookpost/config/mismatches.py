@@ -236,7 +236,7 @@ def _one_of(keys: list[str]) -> str:
 
 _PRIVATE = frozenset(
     {
-        *("base-url", "called-url", "url"),
+        *("base-url", "called-url", "url", "proxy"),
         *("credential", "name", "variable", "header", "header-piece", "header-value"),
     }
 )
