@@ -18,6 +18,7 @@ from hookpost.core.payload import (
     render,
     reserved,
 )
+from hookpost.core.payload_links import Links
 from hookpost.core.secrets import Secret
 from hookpost.core.settings import Endpoint
 from hookpost.core.signing import standard_webhooks
@@ -125,7 +126,7 @@ def test_hostile_quotes_are_judged_in_linear_time() -> None:
 @given(body=st.binary() | st.text().map(str.encode), mode=st.sampled_from(Payload))
 def test_every_attempt_renders_the_same_bytes(body: bytes, mode: Payload) -> None:
     event = an_event(body=body, **RAW)
-    assert render(event, mode) == render(event, mode)
+    assert render(event, mode, lambda: "https://h/") == render(event, mode, lambda: "https://h/")
 
 
 @given(event_id=st.text(), event_type=st.text(), when=st.text(), data=st.integers() | st.text())
@@ -316,6 +317,49 @@ def test_what_is_not_json_goes_into_a_document_as_base64(
 ) -> None:
     event = an_event(**{**CLOUD, "content_type": kind, "body": body})
     assert render(event, Payload.CLOUDEVENTS_STRUCTURED).body.endswith(ending)
+
+
+@pytest.mark.parametrize("fields", [{}, RAW, CLOUD], ids=["envelope", "raw", "cloudevents"])
+def test_a_thin_payload_is_an_envelope_with_a_link_whatever_the_source(
+    fields: dict[str, Any],
+) -> None:
+    headers = (("ce-id", "x"), ("X-Kind", "k"))
+    event = an_event(**{**fields, "body": b'"secret"', "headers": headers})
+    rendered = render(event, Payload.THIN, lambda: 'https://h/payloads/"?sig=1')
+    assert json.loads(rendered.body) == {
+        "eventId": event.id,
+        "eventType": event.type,
+        "occurredAt": event.occurred_at,
+        "dataUrl": 'https://h/payloads/"?sig=1',
+    }
+    assert rendered.content_type == "application/json"
+    assert ("X-Kind", "k") in rendered.headers
+    assert (("ce-id", "x") in rendered.headers) == (event.format is not Format.CLOUDEVENTS)
+
+
+def test_a_thin_payload_is_signed_and_the_same_at_every_attempt() -> None:
+    links = Links(b"k" * 32, "https://hooks.example.com")
+    letterhead = Letterhead(an_endpoint(payload=Payload.THIN), "1.2.3", (), links)
+    event = an_event()
+    made = [
+        letterhead.request(
+            Delivery(
+                id=DeliveryId(7), endpoint=EndpointId(1), sequence=5, event=event, attempts=attempts
+            ),
+            1_750_000_000.0 + attempts,
+        )
+        for attempts in (0, 1)
+    ]
+    assert made[0] is not None
+    assert made[1] is not None
+    assert made[0].body == made[1].body
+    assert b'"dataUrl":"https://hooks.example.com/payloads/evt_1?sig=1.7.' in made[0].body
+    assert "webhook-signature" in {name.lower() for name, _ in made[0].headers}
+
+
+def test_a_thin_payload_without_links_is_no_payload() -> None:
+    with pytest.raises(ValueError, match="no key"):
+        headers_of(an_endpoint(payload=Payload.THIN))
 
 
 def test_other_payloads_of_a_cloudevent_are_not_cloudevents() -> None:

@@ -20,6 +20,7 @@ from hookpost.metrics import Metrics
 
 NAMES = {
     "expression_errors_total",
+    "payload_requests_total",
     "ingest_requests_total", "ingest_request_duration_seconds", "ingest_body_bytes",
     "events_accepted_total", "events_duplicate_total", "events_conflicting_total",
     "events_unrouted_total", "events_rejected_total", "deliveries_created_total",

@@ -28,6 +28,7 @@ def check(draft: Draft) -> None:
         _check_url(draft, name, data)
         _check_headers(draft, ("endpoints", name, "headers"), data)
         _check_cloudevents(draft, name)
+        _check_thin(draft, name)
         _check_reject(draft, name)
         signing.check(draft, name)
         credentials.check(draft, name, _policy(draft, name))
@@ -125,6 +126,21 @@ def _check_cloudevents(draft: Draft, name: str) -> None:
         if header.lower() == "content-type" or header.lower().startswith(PREFIX):
             message = f"payload: {data['payload']} writes {header} itself; leave it out"
             draft.error((*home, header), "contradiction", message)
+
+
+def _check_thin(draft: Draft, name: str) -> None:
+    """A link to the data has to begin with an address of the listener."""
+    if draft.endpoint(name).get("payload") != Payload.THIN:
+        return
+    path, public = draft.home(name, "payload"), ("listen", "ingest", "public_url")
+    url = draft.part("listen", "ingest").get("public_url")
+    if url is None:
+        if not draft.written(public):
+            message = "a dataUrl begins with listen.ingest.public_url; give it"
+            draft.error(path, "missing-key", message)
+    elif url.startswith("http:") and _perhaps_public(urlsplit(url).hostname or ""):
+        message = "who sees a dataUrl can read the data, and public_url is plain http; write https"
+        draft.warning(path, "plain-http", message)
 
 
 def _check_headers(draft: Draft, path: Path, data: Json) -> None:

@@ -12,6 +12,7 @@ from hookpost.core import media_types, payload, units
 from hookpost.core.attributes import PREFIX
 from hookpost.core.envelope import Media, media
 from hookpost.core.model import Format
+from hookpost.core.payload_links import PREFIX as PAYLOADS
 from hookpost.core.ratelimit import RateLimit
 from hookpost.core.secrets import Secret
 from hookpost.core.settings import (
@@ -34,6 +35,9 @@ def check(draft: Draft) -> None:
     for name, data in draft.entries("sources"):
         route = data.get("path")
         if route is not None:
+            if f"{route}/".startswith(PAYLOADS):
+                message = f"{PAYLOADS} is where links to payloads lead; take another path"
+                draft.error(("sources", name, "path"), "reserved-path", message)
             first = paths.setdefault(route, name)
             if first != name:
                 message = f"{route} is the path of source {first} already; give each its own"

@@ -103,6 +103,7 @@ class Payload(StrEnum):
     RAW = "raw"
     CLOUDEVENTS = "cloudevents"
     CLOUDEVENTS_STRUCTURED = "cloudevents-structured"
+    THIN = "thin"
 
 
 class OnRemove(StrEnum):

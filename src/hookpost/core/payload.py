@@ -7,9 +7,9 @@ sends the same bytes. `data` is never parsed and written again: it is the publis
 import base64
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from json.encoder import encode_basestring_ascii as quoted
 
 from hookpost.core.attributes import (
@@ -26,6 +26,7 @@ from hookpost.core.attributes import encoded as attribute_header
 from hookpost.core.credentials import header_name, header_of, secret_of
 from hookpost.core.envelope import is_utf8
 from hookpost.core.model import Delivery, Event, Format, Headers, Payload
+from hookpost.core.payload_links import Links
 from hookpost.core.payload_modes import ModeSince, mode_of
 from hookpost.core.settings import Endpoint
 from hookpost.core.signing import Signer
@@ -68,14 +69,15 @@ class Request:
 # -- body ------------------------------------------------------------------------------------
 
 
-def render(event: Event, mode: Payload) -> Rendered:
+def render(event: Event, mode: Payload, url: Callable[[], str] | None = None) -> Rendered:
     """The body of an event in a payload mode.
 
     `auto`: the envelope for envelope sources, the bytes as received for raw ones, binary mode for
     CloudEvents. `envelope` puts any other body into `data` where it is JSON (RFC 8259, UTF-8, at
     most 64 levels), else into `dataBase64`. `raw` is the event's own bytes, the `data` alone. In
     these two a CloudEvent's attributes are not sent: with them the request would be a CloudEvent
-    in binary mode, with other data.
+    in binary mode, with other data. `thin` is the envelope of any event with `dataUrl`, what `url`
+    gives, in place of the data; ValueError where there is none.
     """
     if mode is Payload.AUTO:
         mode = _OWN[event.format]
@@ -84,6 +86,12 @@ def render(event: Event, mode: Payload) -> Rendered:
     headers = event.headers
     if event.format is Format.CLOUDEVENTS:
         headers = tuple([pair for pair in headers if not pair[0].startswith(PREFIX)])
+    if mode is Payload.THIN:
+        if url is None:
+            raise ValueError("there is no key to make a dataUrl with: restart the gateway")
+        return Rendered(
+            JSON, _envelope(event, b',"dataUrl":', quoted(url()).encode(), b"}"), headers
+        )
     if mode is Payload.RAW:
         return Rendered(event.content_type or BYTES, event.body, headers)
     if event.format is Format.ENVELOPE or is_json(event.body):
@@ -219,6 +227,7 @@ class Letterhead:
         "_constant",
         "_content_type",
         "_credential",
+        "_links",
         "_modes",
         "_names",
         "_payload",
@@ -226,9 +235,16 @@ class Letterhead:
     )
 
     def __init__(
-        self, endpoint: Endpoint, version: str, modes: Sequence[tuple[int, str]] = ()
+        self,
+        endpoint: Endpoint,
+        version: str,
+        modes: Sequence[tuple[int, str]] = (),
+        links: Links | None = None,
     ) -> None:
-        """`modes` tell which deliveries have another payload than the endpoint has now."""
+        """`modes` tell which deliveries have another payload than the endpoint has now.
+
+        `links` make what `thin` sends in place of the data.
+        """
         added = [(name, value) for name, value in endpoint.headers if not reserved(name)]
         self._names = frozenset(name.lower() for name, _ in added) | {"content-type", "user-agent"}
         self._content_type = next(
@@ -246,6 +262,7 @@ class Letterhead:
         self._constant = tuple(constant)
         self._payload = endpoint.payload
         self._modes = [ModeSince(*since) for since in modes]
+        self._links = links
         self._signer: Signer | None = None
         if endpoint.signing is not None:
             self._signer = Signer(endpoint.signing, endpoint.url)
@@ -255,7 +272,7 @@ class Letterhead:
         """The request of the next attempt, signed for wall-clock time `wall`.
 
         None: no key, or no credential, is live, and nothing is ever sent without instead. Raises
-        ValueError for an event that cannot be signed.
+        ValueError for an event that cannot be signed, or linked to.
         """
         if self._credential is not None and not self._credential.live(wall):
             return None
@@ -265,7 +282,9 @@ class Letterhead:
             if live is None:
                 return None
         event = delivery.event
-        rendered = render(event, mode_of(self._modes, delivery.id, self._payload))
+        mode, links = mode_of(self._modes, delivery.id, self._payload), self._links
+        url = None if links is None or mode is not Payload.THIN else partial(links.url, delivery)
+        rendered = render(event, mode, url)
         timestamp = int(wall)
         kind = self._content_type
         if kind is None and rendered.content_type is not None:

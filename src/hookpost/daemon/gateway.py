@@ -17,7 +17,9 @@ from hookpost.daemon.signals import Signals
 from hookpost.daemon.watch import Watch, watch_clock
 from hookpost.metrics import LoopLag
 from hookpost.services.endpoint_worker import PATIENCE
+from hookpost.services.payloads import links_of
 from hookpost.services.reload import endpoint_specs, snapshot_of
+from hookpost.storage.link_key import LinkKey
 from hookpost.storage.sqlite import SqliteOutbox
 from hookpost.systemd import Notifier
 from hookpost.web.admin import admin_app
@@ -62,6 +64,8 @@ class Gateway:
         outbox = await SqliteOutbox.open(storage.path, synchronous=storage.synchronous, clock=clock)
         faces: Mapping[str, Face] = {}
         try:
+            key = LinkKey(storage.path)
+            links = links_of(config, key)
             faces = open_faces(config.listen, passed)
             # Last: a start that is refused must not have parked or renamed anything.
             records = await outbox.apply_endpoints(endpoint_specs(config), clock.now())
@@ -69,7 +73,7 @@ class Gateway:
             close_faces(faces)
             await outbox.close()
             raise
-        parts = Parts(options, clock, outbox, snapshot_of(config, records))
+        parts = Parts(options, clock, outbox, snapshot_of(config, records, links), key)
         return cls(options, notifier, parts, faces)
 
     async def run(self) -> int:

@@ -17,13 +17,18 @@ from hookpost.services.health import Health
 from hookpost.services.ingest import IngestService
 from hookpost.services.janitor import Janitor
 from hookpost.services.operations import Operations
+from hookpost.services.payloads import Payloads, links_of
 from hookpost.services.reload import Reloader
 from hookpost.services.snapshot import Current, Snapshot
 from hookpost.services.status import DiskHash, Status
+from hookpost.storage.link_key import LinkKey
 from hookpost.storage.sqlite import SQLITE_VERSION, SqliteOutbox
 from hookpost.transport import Transport
 from hookpost.transport.opening import open_transport
+from hookpost.web.connection import Exchange
 from hookpost.web.ingest import IngestFace
+from hookpost.web.payloads import PayloadFace, is_payload
+from hookpost.web.request import Request
 from hookpost.web.server import Listener
 
 
@@ -31,7 +36,12 @@ class Parts:
     """The parts of one daemon over one outbox. Made on the loop that will run them."""
 
     def __init__(
-        self, options: Options, clock: SystemClock, outbox: SqliteOutbox, snapshot: Snapshot
+        self,
+        options: Options,
+        clock: SystemClock,
+        outbox: SqliteOutbox,
+        snapshot: Snapshot,
+        key: LinkKey,
     ) -> None:
         self._options = options
         self.clock = clock
@@ -52,6 +62,7 @@ class Parts:
             self.metrics,
             clock,
             self.alerts,
+            lambda config: links_of(config, key),
         )
         self.operations = Operations(
             outbox,
@@ -90,8 +101,15 @@ class Parts:
             self.current, self.outbox, self.metrics, self.clock, self.health, random.random
         )
         face = IngestFace(service, self.metrics, self.clock)
+        payloads = PayloadFace(
+            Payloads(self.current, self.outbox, self.dispatcher.fail), self.metrics, self.clock
+        )
+
+        def receive(request: Request) -> Exchange:
+            return payloads.receive(request) if is_payload(request) else face.receive(request)
+
         return Listener(
-            face.receive,
+            receive,
             lambda: self.current.snapshot.config.listen.ingest,
             face.count_unseen,
             self.clock,

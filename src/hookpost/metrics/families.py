@@ -63,6 +63,12 @@ def collect(metrics: "Metrics") -> Iterator[Metric]:
         ["subscription", "kind"],
         (([name, mishap.value], n) for name, mishap, n in metrics.shown_expression_errors()),
     )
+    yield counter(
+        "payload_requests_total",
+        "Links of `payload: thin` that were followed, by status.",
+        ["code"],
+        (([str(code)], n) for code, n in metrics.payload_codes.items()),
+    )
     yield from _storage(metrics)
     yield from _config(metrics)
     yield gauge(

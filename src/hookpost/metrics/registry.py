@@ -17,6 +17,7 @@ from hookpost.metrics import families
 from hookpost.metrics.readings import Readings
 from hookpost.metrics.series import (
     LAG_SECONDS,
+    PAYLOAD_CODES,
     PURGES,
     RELOADS,
     STORAGE_OPERATIONS,
@@ -46,6 +47,7 @@ class Metrics:
         self.storage_failures = zeros(STORAGE_OPERATIONS)
         self.purges = zeros(PURGES)
         self.reloads = zeros(RELOADS)
+        self.payload_codes = zeros(PAYLOAD_CODES)
         self.reload_successful = False
         self.reload_success_at = 0.0
         self.config_hash = ""
@@ -129,6 +131,10 @@ class Metrics:
     def purged(self, kind: str, cause: str, n: int = 1) -> None:
         """Retention deleted `n` rows of a kind, because of a cause; the pair is one of PURGES."""
         self.purges[kind, cause] += n
+
+    def payload_asked(self, status: int) -> None:
+        """A link to a payload was followed, and answered with `status`, out of PAYLOAD_CODES."""
+        self.payload_codes[status] += 1
 
     def loaded(self, config_hash: str, at: float) -> None:
         """A configuration came into force at UNIX seconds `at`: at start, or by a reload."""

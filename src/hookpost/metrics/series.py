@@ -17,6 +17,7 @@ Label = TypeVar("Label")
 UNKNOWN_SOURCE = "_unknown"  # no configured name can begin with an underscore
 
 CODES = tuple(sorted({200, 201, 202, 204, *(refusal.status for refusal in REFUSALS.values())}))
+PAYLOAD_CODES = (200, 304, 404, 405, 410, 413, 503)  # of links to payloads
 REJECTIONS = (
     "auth",
     "address",

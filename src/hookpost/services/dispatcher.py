@@ -69,7 +69,7 @@ class Dispatcher:
         self._workers: dict[EndpointId, EndpointWorker] = {}
         self._wanted: Mapping[EndpointId, Endpoint] = {}  # by the snapshot last applied
         self._leaving: dict[EndpointId, EndpointWorker] = {}  # closing, and not yet closed
-        self._running = Running(self._fail)
+        self._running = Running(self.fail)
         self._started = False
         self._draining = False
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -95,7 +95,8 @@ class Dispatcher:
                 if endpoint_id not in self._leaving:  # its successor is added when it has left
                     self._add(endpoint_id, endpoint)
             else:
-                worker.apply(endpoint, self._metrics.endpoint(endpoint.name), self._transports)
+                metrics = self._metrics.endpoint(endpoint.name)
+                worker.apply(endpoint, metrics, self._transports, snapshot.links)
         for endpoint_id, worker in self._workers.items():
             if endpoint_id not in wanted and not worker.gate.removed:
                 worker.remove()
@@ -180,8 +181,9 @@ class Dispatcher:
             clock=self._clock,
             metrics=self._metrics.endpoint(endpoint.name),
             dice=self._dice,
-            failed=self._fail,
+            failed=self.fail,
             alerts=self._alerts,
+            links=self._current.snapshot.links,
         )
         self._workers[endpoint_id] = worker
         if self._started:
@@ -199,7 +201,8 @@ class Dispatcher:
             if endpoint is not None and not self._draining:
                 self._add(worker.id, endpoint)
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
+        """A fault of ours must end the process."""
         if not self.failed.done():
             self.failed.set_exception(error)
 

@@ -15,6 +15,7 @@ from hookpost.core import breaker as circuit
 from hookpost.core.gate import Gate, HeldBy, Ticket
 from hookpost.core.model import Attempt, Delivery, DeliveryId, EndpointId, Outcome, Result
 from hookpost.core.payload import Letterhead
+from hookpost.core.payload_links import Links
 from hookpost.core.settings import Endpoint
 from hookpost.core.settle import hold, settle
 from hookpost.services import attempt_log
@@ -54,6 +55,7 @@ class EndpointWorker:
         dice: Dice,
         failed: Failed,
         alerts: Teller = NOBODY,
+        links: Links | None = None,
     ) -> None:
         self.id = endpoint_id
         self._outbox = outbox
@@ -73,6 +75,7 @@ class EndpointWorker:
         )
         self.gate = Gate(endpoint, self._row.record, clock.now())
         line = Line(transport, self._closing)
+        self._links = links
         self._outfit: Outfit = (endpoint, self._letterhead(endpoint), line)
         self._lanes = Lanes(self._attempt, endpoint.concurrency, self._running, endpoint.name)
         self._feeder = Feeder(
@@ -114,6 +117,7 @@ class EndpointWorker:
         endpoint: Endpoint,
         metrics: EndpointMetrics,
         transports: Callable[[Endpoint], Transport],
+        links: Links | None = None,
     ) -> None:
         """Live by another configuration; attempts in flight end by the one they began with."""
         old, _, line = self._outfit
@@ -123,6 +127,7 @@ class EndpointWorker:
         if connection(endpoint) != connection(old):
             line.retire()
             line = Line(transports(endpoint), self._closing)
+        self._links = links
         self._outfit = (endpoint, self._letterhead(endpoint), line)
         self.gate.removed = False
         self.gate.resize(endpoint, self._clock.now())
@@ -188,7 +193,8 @@ class EndpointWorker:
         await self._closing.join()
 
     def _letterhead(self, endpoint: Endpoint) -> Letterhead:
-        return Letterhead(endpoint, __version__, self._outbox.endpoint(self.id).payload_modes)
+        modes = self._outbox.endpoint(self.id).payload_modes
+        return Letterhead(endpoint, __version__, modes, self._links)
 
     def _row_written(self) -> None:
         self._alerts.row(self._row.record)

@@ -17,6 +17,7 @@ from hookpost.config import Diagnostic, Loaded, restart_only_changes
 from hookpost.core.alerts import Operational
 from hookpost.core.errors import OutboxError
 from hookpost.core.model import EndpointRecord
+from hookpost.core.payload_links import Links
 from hookpost.core.routing import Routes
 from hookpost.core.settings import Config
 from hookpost.services.alerts import NOBODY, Teller
@@ -94,12 +95,15 @@ def endpoint_specs(config: Config) -> list[EndpointSpec]:
     ]
 
 
-def snapshot_of(config: Config, records: Mapping[str, EndpointRecord]) -> Snapshot:
+def snapshot_of(
+    config: Config, records: Mapping[str, EndpointRecord], links: Links | None = None
+) -> Snapshot:
     """A configuration with its endpoint rows and compiled routes."""
     return Snapshot(
         config=config,
         endpoint_ids={name: record.id for name, record in records.items()},
         routes=Routes(config.subscriptions),
+        links=links,
     )
 
 
@@ -115,7 +119,9 @@ class Reloader:
         observer: Observer,
         clock: Clock,
         alerts: Teller = NOBODY,
+        links: Callable[[Config], Links | None] = lambda _: None,
     ) -> None:
+        """`links` is asked in a thread what a configuration makes links by; it may refuse."""
         self._current = current
         self._load = load
         self._outbox = outbox
@@ -123,6 +129,7 @@ class Reloader:
         self._observer = observer
         self._clock = clock
         self._alerts = alerts
+        self._links = links
         self._running = asyncio.Lock()
         self._waiting: asyncio.Task[Report] | None = None
 
@@ -200,10 +207,14 @@ class Reloader:
                 verdict=Verdict.UNCHANGED, old_hash=old.hash, new_hash=old.hash, warnings=warnings
             )
         try:
+            links = await asyncio.to_thread(self._links, config)
+        except OutboxError as error:
+            return _failed(old, config.hash, str(error))
+        try:
             records = await self._outbox.apply_endpoints(endpoint_specs(config), self._clock.now())
         except OutboxError as error:
             return _failed(old, config.hash, f"the endpoints could not be stored: {error}")
-        self._apply(snapshot_of(config, records))
+        self._apply(snapshot_of(config, records, links))
         return Report(
             verdict=Verdict.APPLIED,
             old_hash=old.hash,

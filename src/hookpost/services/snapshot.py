@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from hookpost.core.fanout import Choice, Interest, Owed
 from hookpost.core.model import EndpointId
+from hookpost.core.payload_links import Links
 from hookpost.core.routing import Routes
 from hookpost.core.settings import Config
 
@@ -13,11 +14,15 @@ ROUTES_REMEMBERED = 4096  # (source, type) pairs; a flood of new types only cost
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A configuration with its endpoint rows and its compiled routes."""
+    """A configuration with its endpoint rows and its compiled routes.
+
+    `links` make and know links to payloads; None: none was ever sent.
+    """
 
     config: Config
     endpoint_ids: Mapping[str, EndpointId]
     routes: Routes
+    links: Links | None = None
     _remembered: dict[tuple[str, str], Owed | Choice] = field(
         default_factory=dict, repr=False, compare=False
     )

@@ -319,6 +319,10 @@ class Outbox(Protocol):
         """One delivery; NotFound."""
         ...
 
+    async def payload(self, delivery: DeliveryId, endpoint: EndpointId) -> Event | None:
+        """The event as this endpoint is sent it by this delivery; None: it is not kept any more."""
+        ...
+
     async def count(self, selection: Selection) -> int:
         """How many deliveries a selection means."""
         ...

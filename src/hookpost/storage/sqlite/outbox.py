@@ -39,6 +39,7 @@ from hookpost.storage.sqlite.files import Lock, free_bytes, prepare, size_of
 from hookpost.storage.sqlite.group import GroupCommit
 from hookpost.storage.sqlite.known import Known
 from hookpost.storage.sqlite.observer import Observer
+from hookpost.storage.sqlite.payloads import Payloads
 from hookpost.storage.sqlite.people import People
 from hookpost.storage.sqlite.reader import Reader
 from hookpost.storage.sqlite.settlements import Owned
@@ -58,6 +59,7 @@ class SqliteOutbox:
         self._clock = clock
         self._lock = lock
         self._readers = AsyncExitStack()
+        self._payloads = Payloads(path)
         self._was_swamped = False
         self._short = False
         self._closing = False
@@ -238,6 +240,10 @@ class SqliteOutbox:
         """See Outbox.delivery."""
         return await self._people.delivery(delivery)
 
+    async def payload(self, delivery: DeliveryId, endpoint: EndpointId) -> Event | None:
+        """See Outbox.payload."""
+        return await self._payloads.event(delivery, endpoint)
+
     async def count(self, selection: Selection) -> int:
         """See Outbox.count."""
         return await self._people.count(selection)
@@ -314,6 +320,7 @@ class SqliteOutbox:
         self._group.ended = self._group.ended or closed
         self._group.stop()
         await self._claims.close()
+        await self._payloads.close()
         await self._readers.aclose()  # before the writer: the last to close folds the log in
         await self._writer.close()
         self._lock.release()

@@ -130,6 +130,13 @@ ORDER BY d.id LIMIT :limit
 SELECT id AS event_id, source, type, occurred_at, accepted_at, format, content_type, headers, body
 FROM event WHERE seq = ?
 
+-- name: sent
+-- The event of a delivery of an endpoint, and what is sent in place of its body.
+SELECT e.id AS event_id, e.source, e.type, e.occurred_at, e.accepted_at, e.format, e.content_type,
+       e.headers, e.body, p.body AS payload
+FROM delivery d CROSS JOIN event e ON e.seq = d.event LEFT JOIN payload p ON p.id = d.payload
+WHERE d.id = ? AND d.endpoint = ?
+
 -- name: payload
 -- What a delivery is sent for its event's data, where a transform made it.
 SELECT p.body FROM delivery d CROSS JOIN payload p ON p.id = d.payload WHERE d.id = ?
