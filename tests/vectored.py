@@ -85,7 +85,11 @@ def _source(vector: Vector, names: list[str]) -> dict[str, Any]:
                 place = dict(member["timestamp"])
                 place["tolerance"] = f"{place['tolerance']}s"
                 member["timestamp"] = place
-            own = {"url": url(vector)} if "{url}" in member.get("template", "") else {}
+            own = (
+                {"url": url(vector).partition("?")[0]}
+                if "{url}" in member.get("template", "")
+                else {}
+            )
             return {**raw, "auth": {"hmac": member}, **own}
         case "basic-auth":
             username = secrets(vector)[0].partition(":")[0]

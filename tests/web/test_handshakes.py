@@ -1,11 +1,13 @@
 """Handshakes: what a provider asks before it sends, and what it is told."""
 
+import base64
 import copy
 import hashlib
 import hmac
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from tests.ingest_rig import Reply, WebRig, served
@@ -169,3 +171,26 @@ async def test_a_handshake_takes_a_token_of_the_rate(tmp_path: Path) -> None:
     limited = replace(config.sources["x"], rate_limit=RateLimit(rate=1.0, burst=1))
     async with served(rig_of(replace(config, sources={"x": limited}))) as web:
         assert [(await ask(web)).status for _ in range(2)] == [200, 429]
+
+
+async def test_what_is_signed_for_anybody_is_never_an_event(tmp_path: Path) -> None:
+    """An answer made with the secret of events must not be a signature of one."""
+    preset = {"preset": "twitter", "secrets": ["a"]}
+    async with serving(tmp_path, preset, SECRETS) as web:
+
+        async def signature(text: str) -> Reply:
+            return await ask(web, query=f"?crc_token={quote(text)}")
+
+        async def event(body: bytes, token: str) -> int:
+            headers = ("x-twitter-webhooks-signature", token)
+            return (await ask(web, headers, method="POST", body=body)).status
+
+        for text in ('{"forged":true}', "[1]", ' \t\n{"a":1}', "\ufeff{}", "\x0b[", "x" * 513):
+            assert (await signature(text)).status == 400, text
+        for text in ("token", "\u00a0{}", '"{}"', "1"):
+            told = (await signature(text)).json["response_token"]
+            assert await event(text.encode(), told) == 401, text
+        body = b'{"tweet_create_events":[]}'
+        mac = base64.b64encode(hmac.new(b"token", body, hashlib.sha256).digest()).decode()
+        assert await event(body, f"sha256={mac}") == 200
+        assert [event.body for event, _ in web.rig.outbox.events] == [body]

@@ -19,7 +19,7 @@ Pairs = list[tuple[str, str]]
 
 SENT: dict[str, tuple[Any, Pairs, str, str]] = {
     "standard-webhooks": ({"type": "user.created"}, [], "user.created", "msg_1"),
-    "svix": ({"type": "user.created"}, [], "user.created", "evt_"),
+    "svix": ({"type": "user.created"}, [], "user.created", "msg_1"),
     "github": ({"action": "opened"}, [("X-GitHub-Event", "issues"), ("X-GitHub-Delivery", "d-1")],
                "issues", "evt_"),
     "gitlab": ({"object_kind": "push"}, [("Idempotency-Key", "i-1")], "push", "evt_"),
@@ -127,8 +127,8 @@ async def test_a_preset_reads_what_its_provider_sends(tmp_path: Path, preset: st
 async def test_what_is_signed_and_has_no_type_is_taken_all_the_same(
     tmp_path: Path, preset: str
 ) -> None:
-    if preset in ("linear", "msgraph"):
-        pytest.skip("time or secret is a part of the body, so there is one")
+    if preset in ("linear", "msgraph", "twitter"):
+        pytest.skip("time or secret is a part of the body, or it has to be JSON")
     async with serving(tmp_path, source_of(preset), {"a": secret_of(preset)}) as web:
         reply = await post(web, b"", *sent(web, b"", []))
         assert reply.status < 300

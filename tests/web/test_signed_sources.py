@@ -450,6 +450,56 @@ async def test_twilio_signs_address_and_form(tmp_path: Path) -> None:
         assert (await post(web, b"B=two&A=1", *headers, query="?t=7")).status == 401
 
 
+@pytest.mark.parametrize("preset", ["standard-webhooks", "svix", "gitlab-signing"])
+async def test_an_event_is_known_by_the_id_that_was_signed(tmp_path: Path, preset: str) -> None:
+    secret = "whsec_" + base64.b64encode(b"k" * 24).decode()
+    start = "svix" if preset == "svix" else "webhook"
+    signed = mac(b"msg_1.%d." % NOW + BODY, key=b"k" * 24)
+    headers = [
+        (f"{start}-id", "msg_1"),
+        (f"{start}-timestamp", str(NOW)),
+        (f"{start}-signature", f"v1,{base64.b64encode(signed).decode()}"),
+    ]
+    async with serving(tmp_path, {"preset": preset, "secrets": ["a"]}, {"a": secret}) as web:
+        first = await post(web, BODY, *headers)
+        for added in ("Idempotency-Key", "svix-id", "webhook-id"):
+            if added != headers[0][0]:
+                again = await post(web, BODY, *headers, (added, "attacker"))
+                assert again.status in (200, 401), added
+                assert again.status == 401 or again.json["duplicate"], added
+        assert first.json["eventId"] == "msg_1"
+        assert len(web.rig.outbox.events) == 1
+
+
+async def test_every_notification_holds_the_secret(tmp_path: Path) -> None:
+    ok, bad = {"clientState": "s"}, {"changeType": "forged"}
+    async with serving(tmp_path, {"preset": "msgraph", "secrets": ["a"]}, {"a": "s"}) as web:
+        for value, status in (
+            ([ok], 202),
+            ([ok, ok], 202),
+            ([ok, bad], 401),
+            ([ok, {"clientState": None}], 401),
+            ([[ok]], 401),
+            ([], 401),
+            (None, 401),
+        ):
+            assert (await post(web, json.dumps({"value": value}).encode())).status == status
+
+
+async def test_a_part_of_a_presets_map_leaves_the_rest_as_it_is(tmp_path: Path) -> None:
+    source = {
+        "preset": "zoom-token",
+        "secrets": ["a"],
+        "dedup": {"window": "1h"},
+        "answer": {"body": "ok"},
+    }
+    body = b'{"event":"meeting.ended","event_ts":1}'
+    async with serving(tmp_path, source, {"a": "token"}) as web:
+        replies = [await post(web, body, ("Authorization", "token")) for _ in range(2)]
+    assert [(reply.status, reply.body) for reply in replies] == [(200, b"ok")] * 2
+    assert [event.dedup_window for event, _ in web.rig.outbox.events] == [3600.0]
+
+
 # -- what else a source says -----------------------------------------------------------------
 
 

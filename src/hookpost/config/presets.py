@@ -34,6 +34,9 @@ def apply(draft: Draft) -> None:
         merged["auth"] = copy.deepcopy(dict(row["auth"]))
         if isinstance(own.get("auth"), dict):
             merged["auth"].update(own["auth"])
+        for key in ("dedup", "answer"):
+            if isinstance(own.get(key), dict) and isinstance(row.get(key), dict):
+                merged[key] = {**row[key], **own[key]}
         draft.data["sources"][name] = merged
 
 

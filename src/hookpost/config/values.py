@@ -35,7 +35,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}", re.ASCII)
 _CREDENTIAL = re.compile(r"[A-Za-z0-9._@:-]{1,255}", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9_.-]{1,253}", re.ASCII)
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
-_CALLED = re.compile(r"https?://[A-Za-z0-9.:_\[\]-]+(/[!-\"$-~]*)?", re.ASCII)
+_CALLED = re.compile(r"https?://[A-Za-z0-9.:_\[\]-]+(/[!-\"$-\x3e@-~]*)?", re.ASCII)
 _SCOPE = re.compile(r"[!#-\[\]-~]+( [!#-\[\]-~]+)*", re.ASCII)
 _CLASS = re.compile(r"([1-9])xx", re.ASCII)
 _STATUS = re.compile(r"[1-9][0-9]{2}", re.ASCII)
@@ -307,7 +307,8 @@ def called_url(text: str) -> str:
     """The address that a publisher calls, byte for byte."""
     if not _CALLED.fullmatch(text):
         raise ValueError(
-            "write the whole address that the publisher calls, as in https://hooks.example.com/in/x"
+            "write the address that the publisher calls without its query, which is added, as in"
+            " https://hooks.example.com/in/x"
         )
     return text
 

@@ -41,7 +41,7 @@ def envelope_event(
     wrong = type_mistake(read.event_type)
     if wrong is not None:
         return wrong
-    found = _id_header(headers) if read.event_id is None else _judged_id(read.event_id)
+    found = _id_header(source, headers) if read.event_id is None else _judged_id(read.event_id)
     if isinstance(found, Refused):
         return found
     forwarded = forwarded_headers(source, headers)
@@ -139,7 +139,13 @@ def _judged_id(event_id: str) -> str | Refused:
     return event_id if wrong is None else Refused("id_invalid", wrong)
 
 
-def _id_header(headers: RequestHeaders) -> str | Refused | None:
+def _id_header(source: Source, headers: RequestHeaders) -> str | Refused | None:
+    """The id in a header: what is signed counts before what anybody may have added."""
+    for proof in source.auth.proofs:
+        for name in proof.id_headers:
+            signed = headers.get(name)
+            if signed is not None:
+                return signed if check_id(signed) is None else derived_id(source.name, signed)
     for name in ID_HEADERS:
         if headers.get(name) is not None:
             values = headers.getall(name, ())
@@ -224,12 +230,12 @@ def _raw_id(
 ) -> str | Refused | None:
     """The id that stands for the provider's own; without one, what the id headers say."""
     if source.event_id is None:
-        return _id_header(headers)
+        return _id_header(source, headers)
     found = _extracted(source.event_id, headers, document)
     if isinstance(found, _Failed):
         return Refused("id_invalid", f"the event id cannot be read: {found.why}")
     if found is None:
-        return _id_header(headers)
+        return _id_header(source, headers)
     if isinstance(found, int) and not isinstance(found, bool):
         found = str(found)
     if not isinstance(found, str) or not found:
@@ -269,4 +275,4 @@ def _where(extractor: Extractor | None) -> str:
         return "the source's configuration"
     if extractor.header is not None:
         return f"the header {extractor.header}"
-    return f"the expression {extractor.text!a}" if extractor.value is None else "the value"
+    return "the value" if extractor.text is None else f"the expression {extractor.text!a}"

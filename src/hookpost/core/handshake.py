@@ -51,6 +51,11 @@ class Handshake:
     text: Template | None = None
     json: Any = None
 
+    @property
+    def oracle(self) -> bool:
+        """Whether it tells anybody the HMAC of their text, and so how that would be signed."""
+        return self.verify is not Verify.AUTH and _keyed((self.text, self.json))
+
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
@@ -102,7 +107,7 @@ def answer(
     if key is None:
         live = [secret for secret in handshake.secrets if secret.live(wall)]
         key = Key(secret=live[0], value=live[0].value) if live else None
-    values = Values(received, key=key.value if key else None)
+    values = Values(received, key=key.value if key else None, oracle=handshake.oracle)
     try:
         if handshake.text is not None:
             text = render(handshake.text, values).decode()
@@ -113,6 +118,17 @@ def answer(
     except (Absent, UnicodeDecodeError) as mistake:
         return Refused("handshake_invalid", f"the handshake cannot be answered: {mistake}")
     return Greeting(handshake.status, None, "")
+
+
+def _keyed(value: Any) -> bool:
+    match value:
+        case Template():
+            return value.uses("hmac_hex") or value.uses("hmac_base64")
+        case dict():
+            return any(_keyed(member) for member in value.values())
+        case list() | tuple():
+            return any(_keyed(member) for member in value)
+    return False
 
 
 def _filled(value: Any, values: Values) -> Any:

@@ -106,5 +106,5 @@ class Received:
 
 
 def called(url: str, query: str) -> str:
-    """The address with the query of one request, where it has none of its own."""
-    return f"{url}?{query}" if query and url and "?" not in url else url
+    """The address with the query of one request."""
+    return f"{url}?{query}" if query and url else url

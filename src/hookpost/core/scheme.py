@@ -7,6 +7,7 @@ how the signature is written down. These are values; `core.signature` judges by 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import ClassVar
 
 from hookpost.core.expression import Expression
 from hookpost.core.secrets import Secret
@@ -95,6 +96,7 @@ class TwilioScheme:
     """Twilio's own way; see core.twilio."""
 
     keys: tuple[Key, ...]
+    id_headers: ClassVar[tuple[str, ...]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +105,7 @@ class BodySecret:
 
     json: Expression = field(compare=False)
     secrets: tuple[Secret, ...]
+    id_headers: ClassVar[tuple[str, ...]] = ()
 
 
 Proof = SignatureScheme | TwilioScheme | BodySecret

@@ -190,8 +190,12 @@ def timestamp_of(place: TimestampPlace, received: Received, pairs: Pairs) -> byt
         value = found[0]
     else:
         value = _named(place.headers, received, "timestamp")
-    if _DIGITS.fullmatch(value) is None or len(value) > (15 if place.milliseconds else 12):
+    most = 15 if place.milliseconds else 12
+    if _DIGITS.fullmatch(value) is None:
         raise Unproven("timestamp_malformed", "the timestamp is no plain decimal number")
+    if len(value) > most:
+        unit = "milliseconds" if place.milliseconds else "seconds (unit: ms takes milliseconds)"
+        raise Unproven("timestamp_malformed", f"the timestamp has too many digits for {unit}")
     return value
 
 

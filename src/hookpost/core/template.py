@@ -18,6 +18,7 @@ from hookpost.core.received import Received, Twice
 PLAIN = ("body", "timestamp", "id", "method", "url")
 _NAMED = ("header", "query", "json")
 _KEYED = ("hmac_hex", "hmac_base64")
+LONGEST_TOKEN = 512  # bytes of what is signed for a stranger
 _PARTS = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
 
 
@@ -54,12 +55,16 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """Where tokens find what they stand for. `key` is the one that proved the request."""
+    """Where tokens find what they stand for. `key` is the one that proved the request.
+
+    `oracle`: nobody did, so no HMAC is made of what could be a body that is signed (`is_document`).
+    """
 
     received: Received
     timestamp: bytes | None = None
     id: bytes | None = None
     key: bytes | None = None
+    oracle: bool = False
 
 
 def parse(text: str, compiled: Callable[[str], Expression], *, keyed: bool = False) -> Template:
@@ -124,7 +129,15 @@ def _mac(token: Token, values: Values) -> bytes:
     key, inner = values.key, token.inner
     if key is None or inner is None:
         raise Absent(f"{{{token}}} needs the key that proved the request")
-    return hmac.digest(key, _value(inner, values), hashlib.sha256)
+    text = _value(inner, values)
+    if values.oracle and (is_document(text) or len(text) > LONGEST_TOKEN):
+        raise Absent(f"{{{inner}}} is no token")
+    return hmac.digest(key, text, hashlib.sha256)
+
+
+def is_document(text: bytes) -> bool:
+    """Whether it may be a JSON object or array: what events of such providers are, and no token."""
+    return text.lstrip(b" \t\r\n\v\f\0\xef\xbb\xbf")[:1] in (b"{", b"[")
 
 
 def _looked_up(token: Token, received: Received) -> bytes:

@@ -7,6 +7,7 @@ from hookpost.core.received import Received
 from hookpost.core.refusals import Refused
 from hookpost.core.settings import Source
 from hookpost.core.signature import Unproven
+from hookpost.core.template import is_document
 from hookpost.services.commit import RETRY_LATER
 
 _TOLD = {
@@ -39,6 +40,9 @@ def judge(source: Source, received: Received, wall: float) -> Greeting | Refused
     greeted = unproved(source, received)
     if greeted is not None:
         return answer(greeted, received, None, wall)
+    if not is_document(received.body) and any(one.oracle for one in source.handshakes):
+        why = "the body is no JSON object or array: its handshake would sign it for anybody"
+        return Refused("unauthorized", _TOLD["unauthorized"], why=why)
     try:
         key = prove(source.auth.proofs, received, wall)
     except Unproven as mistake:
