@@ -38,6 +38,7 @@ STORAGE_OPERATIONS = ("commit", "refill", "purge")
 OUTCOMES = ("delivered", "dead", "cancelled")
 PURGES = (  # what, why
     *((kind, cause) for kind in (*OUTCOMES, "event") for cause in ("age", "size")),
+    ("identity", "size"),
 )
 RELOADS = ("applied", "unchanged", "invalid", "restart_required", "error")
 

@@ -15,6 +15,7 @@ from hookpost.core.settings import Config
 from hookpost.services.alerts import NOBODY, Teller
 from hookpost.services.health import Health
 from hookpost.services.snapshot import Current, Snapshot
+from hookpost.services.sparse_log import SparseLog
 from hookpost.storage.outbox import Outbox, PendingAge, Purged, RetentionLimits, StorageSizes
 
 log = logging.getLogger("hookpost.janitor")
@@ -81,6 +82,7 @@ class Janitor:
         self._alerts = alerts
         self._pressed: Counter[str] = Counter()  # what went by size, and is not yet told of
         self._told_at = -inf
+        self._sparse = SparseLog(log, clock)
         self.ages: Mapping[EndpointId, PendingAge] = {}
         self._nudged = asyncio.Event()
 
@@ -175,6 +177,11 @@ class Janitor:
         for cause, number in purged.events.items():
             self._observer.purged("event", cause, number)
             self._pressed["event"] += number if cause == "size" else 0
+        if purged.identities:
+            self._observer.purged("identity", "size", purged.identities)
+            self._pressed["identity"] += purged.identities
+            fields = {"count": purged.identities, "remedy": "raise retention.max_size"}
+            self._sparse.write(logging.WARNING, "dedup.shortened", None, fields)
         for endpoint, number in purged.expired.items():
             self._observer.endpoint(endpoint).dead(DeadReason.REMOVED, number)
             fields = {"endpoint": endpoint, "count": number, "reason": "removed"}

@@ -60,7 +60,8 @@ class Purged:
     `deliveries` maps (state, cause) to rows deleted, `events` a cause; it is "age" or "size".
     `expired` maps an endpoint's name to parked deliveries that became dead `removed`, and `own` to
     how many of them were of the gateway's own events;
-    `cancelled` likewise for endpoints removed with on_remove: cancel.
+    `cancelled` likewise for endpoints removed with on_remove: cancel. `identities` were forgotten
+    inside their dedup window, because of the file's size.
     """
 
     deliveries: Mapping[tuple[State, str], int] = field(default_factory=dict)
@@ -68,6 +69,7 @@ class Purged:
     expired: Mapping[str, int] = field(default_factory=dict)
     own: Mapping[str, int] = field(default_factory=dict)
     cancelled: Mapping[str, int] = field(default_factory=dict)
+    identities: int = 0
     more: bool = False
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.builders import FakeClock, an_event
 from tests.storage.steps import FOREVER, NOW, claim_all, delivered, endpoints, purge_all, settle
 
-from hookpost.core.model import State
+from hookpost.core.model import Duplicate, Event, State, Stored
 from hookpost.storage.outbox import Purged, RetentionLimits, Selection
 from hookpost.storage.sqlite import SqliteOutbox, retention
 from hookpost.storage.sqlite.books import Tally
@@ -145,3 +145,29 @@ async def test_events_that_go_for_the_files_size_are_counted_so(
         assert purged.events["age"] > 0
     finally:
         await outbox.close()
+
+
+async def test_identities_go_for_the_files_size_when_nothing_finished_is_left(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """Else what tells duplicates apart would keep events out until its window ends."""
+    outbox = await SqliteOutbox.open(tmp_path / "outbox.db", clock=clock)
+
+    def event(n: int) -> Event:
+        return an_event(id=f"e{n}", dedup_key=f"e{n}", dedup_window=1e6 + n, body=b"x")
+
+    try:
+        for start in range(0, 20_000, 1000):
+            await outbox.put_many([(event(n), ()) for n in range(start, start + 1000)])
+        size = outbox.sizes().database
+        gone, more = 0, True
+        while more:
+            purged = await outbox.purge(replace(FOREVER, max_size=size // 2), NOW + 1)
+            gone, more = gone + purged.identities, purged.more
+        assert 0 < gone < 20_000
+        newest, oldest = await outbox.put(event(19_999), ()), await outbox.put(event(0), ())
+        assert isinstance(newest, Duplicate)
+        assert isinstance(oldest, Stored)
+    finally:
+        await outbox.close()
+    assert (tmp_path / "outbox.db").stat().st_size < size // 2

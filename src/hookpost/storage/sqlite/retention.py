@@ -48,6 +48,7 @@ class _Step:
     expired: dict[str, int] = field(default_factory=dict)
     own: dict[str, int] = field(default_factory=dict)
     cancelled: dict[str, int] = field(default_factory=dict)
+    identities: int = 0
 
     def spent(self) -> bool:
         """Whether this step has had its share; what is left waits for another."""
@@ -80,6 +81,7 @@ class _Step:
             expired=self.expired,
             own=self.own,
             cancelled=self.cancelled,
+            identities=self.identities,
             more=self.more,
         )
 
@@ -220,8 +222,20 @@ def _forget_identities(store: Store, now: float) -> bool:
     return store.run("delete_identities", (now, PIECE), "retention").rowcount > 0
 
 
+def _forget_early(store: Store, step: _Step) -> bool:
+    """Delete one piece of those that would be forgotten first; False: there was nothing."""
+    count = store.run("forget_early", (min(PIECE, max(1, step.rows)),), "retention").rowcount
+    step.rows -= count
+    step.identities += count
+    return count > 0
+
+
 def _shrink(store: Store, max_size: int, now: float, tally: Tally, step: _Step) -> None:
-    """Near max_size the oldest finished go first, until a tenth is free again."""
+    """Near max_size the oldest finished go first, until a tenth is free again.
+
+    Then identities, the ones that would be forgotten soonest: events must not be refused for days
+    because of what tells duplicates apart.
+    """
     while True:
         size, free = _pages(store)
         if size > max_size * START:
@@ -232,7 +246,9 @@ def _shrink(store: Store, max_size: int, now: float, tally: Tally, step: _Step) 
             return
         oldest = _oldest(store)
         if oldest is None:
-            return  # all that is left is owed: only deliveries can make room
+            if not _forget_early(store, step):
+                return  # all that is left is owed: only deliveries can make room
+            continue
         most = size - free - int(max_size * AIM)
         if oldest[1] is None:
             gone = _delete_unrouted(store, now, "size", step, most)

@@ -61,3 +61,8 @@ DELETE FROM event WHERE seq IN (?...)
 -- Identities past their dedup window.
 DELETE FROM dedup WHERE identity IN (
     SELECT identity FROM dedup WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
+
+-- name: forget_early
+-- Identities that are still inside their window, those nearest to its end.
+DELETE FROM dedup WHERE identity IN (
+    SELECT identity FROM dedup ORDER BY expires_at LIMIT ?)
