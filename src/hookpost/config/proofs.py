@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hookpost.config import presets
-from hookpost.config.diagnostics import Path
+from hookpost.config.diagnostics import Path, quoted
 from hookpost.config.draft import Draft
 from hookpost.config.expressions import ExpressionMistake, compile_expression
 from hookpost.config.keys import key_of
@@ -80,6 +80,10 @@ def check_form(draft: Draft, path: Path, data: Json) -> None:
         if key in data and form not in forms:
             message = f"{key} goes with format: {' or '.join(forms)}, not {form}"
             draft.error((*path, key), "misplaced-key", message)
+    parts = data.get("separator", ","), data.get("pair_separator", "=")
+    if form == "kv" and parts[0] == parts[1]:
+        message = f"members and their keys are both divided by {quoted(parts[0])}; give two texts"
+        draft.error(path, "contradiction", message)
 
 
 def _check_timestamp(draft: Draft, path: Path, signature: Json, data: Json) -> None:

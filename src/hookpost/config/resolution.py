@@ -107,6 +107,9 @@ def _check_uses(draft: Draft) -> None:
         if mistake is not None:
             code, reason = mistake
             draft.error(path, code, f'the secret "{value}" {reason}')
+        elif secret.value != secret.value.strip():
+            message = f'the secret "{value}" begins or ends with white space; is that a part of it?'
+            draft.warning(path, "odd-secret", message)
 
 
 def _mistake(draft: Draft, path: Path, secret: Secret) -> tuple[str, str] | None:
