@@ -764,7 +764,22 @@ async def test_a_request_sees_one_configuration_from_first_line_to_last() -> Non
 
 def test_every_refusal_has_a_status_of_the_contract_and_a_reason_of_the_closed_set() -> None:
     for code, row in REFUSALS.items():
-        assert row.status in {400, 401, 403, 404, 405, 408, 413, 415, 422, 429, 431, 500, 503}, code
+        assert row.status in {
+            400,
+            401,
+            403,
+            404,
+            405,
+            408,
+            410,
+            413,
+            415,
+            422,
+            429,
+            431,
+            500,
+            503,
+        }, code
         assert row.reason is None or row.reason in REJECTIONS, code
 
 
