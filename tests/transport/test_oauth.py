@@ -20,6 +20,7 @@ from hookpost.core.model import Outcome, Result
 from hookpost.core.secrets import Secret
 from hookpost.core.settings import Endpoint
 from hookpost.transport.authorized import AuthorizedTransport
+from hookpost.transport.tokens import FAILED_RESTS_FOR
 
 SECRET = Secret(name="client", value=b"canary client:secret")
 UNAUTHORIZED = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
@@ -369,3 +370,50 @@ async def test_an_answer_that_repeats_the_token_does_not_tell_it() -> None:
     assert b"Bearer ***" in outcome.answer
     assert b"tok-1" not in outcome.answer
     assert outcome.error == "HTTP 400 ***"
+
+
+async def test_a_server_that_has_just_failed_is_left_alone_for_a_moment() -> None:
+    async with (
+        Receiver(answering(answer(b"", "500 No"))) as server,
+        Receiver(taking("tok-1")) as endpoint,
+        Rig(server, endpoint) as rig,
+    ):
+        loop = asyncio.get_running_loop()
+        await rig.post()
+        failed_at = loop.time()
+        await rig.post()
+        assert loop.time() - failed_at >= FAILED_RESTS_FOR * 0.9
+        assert len(server.requests) == 2
+
+
+async def test_token_and_both_requests_share_one_time_limit() -> None:
+    """The first request uses most of it up; the second, after the renewal, gets the rest."""
+
+    async def script(peer: Peer) -> None:
+        while True:
+            head, _ = await peer.request()
+            if token_in(head) == "tok-1" and len(endpoint.requests) == 1:
+                await peer.send(NO_CONTENT)
+            elif token_in(head) == "tok-1":
+                await passed(0.3)
+                await peer.send(UNAUTHORIZED)
+            else:
+                await peer.gone()
+
+    async with (
+        Receiver(counting()) as server,
+        Receiver(script) as endpoint,
+        Rig(server, endpoint, timeout=0.5) as rig,
+    ):
+        assert (await rig.post()).ok
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        assert (await rig.post()).result is Result.TIMEOUT
+        assert loop.time() - began < 0.75
+
+
+async def passed(seconds: float) -> None:
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[None] = loop.create_future()
+    loop.call_later(seconds, over.set_result, None)
+    await over
