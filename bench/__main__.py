@@ -21,6 +21,7 @@ from bench.bed import QUICK, Bed, Scale
 from bench.figures import Table
 from bench.machine import build_slow_sync, check_slow_sync, facts
 from bench.speed import end_to_end, ingest, latency, verified
+from bench.subscriptions import subscriptions
 
 MISSED, FAILED = 1, 70
 SLOW_US = (1000, 5000)
@@ -31,6 +32,7 @@ PLAIN: dict[str, Scenario] = {
     "verified": verified,
     "end-to-end": end_to_end,
     "latency": latency,
+    "subscriptions": subscriptions,
     "drain": drain,
     "hang": hang,
 }

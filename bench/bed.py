@@ -103,7 +103,7 @@ class Bed:
 
     # -- the gateway -----------------------------------------------------------------------------
 
-    def gateway(self, endpoints: Sequence[Receiving] = ()) -> Gateway:
+    def gateway(self, endpoints: Sequence[Receiving] = (), *, filters: int = 0) -> Gateway:
         """A gateway that is not started yet, with a database of its own."""
         return Gateway(
             directory=self.directory / f"gateway-{next(self._names)}",
@@ -111,6 +111,7 @@ class Bed:
             endpoints=tuple(endpoints)
             or (Receiving(name="sink", event_type=EVENT_TYPE, path="/sink"),),
             env=self.env,
+            filters=filters,
         )
 
     def discard(self, gateway: Gateway) -> None:

@@ -41,12 +41,16 @@ class Receiving:
 
 @dataclass(slots=True, kw_only=True)
 class Gateway:
-    """One daemon on a directory of its own; `env` may preload the slow-sync shim."""
+    """One daemon on a directory of its own; `env` may preload the slow-sync shim.
+
+    With `filters` each endpoint has so many subscriptions, of which the last one's filter is true.
+    """
 
     directory: Path
     receiver_port: int
     endpoints: tuple[Receiving, ...]
     env: Mapping[str, str] = field(default_factory=dict)
+    filters: int = 0
     port: int = 0
     ready_after: float = 0.0
     _ops: int = 0
@@ -104,7 +108,12 @@ endpoints:
             )
         text += "subscriptions:\n"
         for one in self.endpoints:
-            text += f"  to-{one.name}: {{events: [{one.event_type}], endpoints: [{one.name}]}}\n"
+            wanted = f"events: [{one.event_type}], endpoints: [{one.name}]"
+            for number in range(1, self.filters):
+                condition = f"data.n > `0` && data.text == 'customer-{number}'"
+                text += f'  to-{one.name}-{number}: {{{wanted}, filter: "{condition}"}}\n'
+            last = ', filter: "data.n == `1`"' if self.filters else ""
+            text += f"  to-{one.name}: {{{wanted}{last}}}\n"
         return text
 
     def start(self) -> Self:

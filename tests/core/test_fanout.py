@@ -26,9 +26,9 @@ LARGEST = 1000
 
 def formula(text: str, give: Callable[[Any], Any], cost: int = 0) -> Formula:
     def evaluate(document: Any, allowance: Allowance) -> Any:
-        allowance.left -= cost
-        if allowance.left < 0:
+        if cost > allowance.left:
             raise TooCostly
+        allowance.left -= cost
         return give(document)
 
     return Formula(text, evaluate)
@@ -90,6 +90,23 @@ def test_all_filters_of_an_event_together_stay_within_the_budget() -> None:
     found = chosen(*(Interest(f"s{n}", (CRM,), count(f"{n}")) for n in range(300)))
     assert spent <= BUDGET
     assert len(found.slips) == 300
+
+
+def test_a_step_that_takes_more_than_was_left_is_the_last() -> None:
+    begun: list[str] = []
+
+    def giant(text: str) -> Formula:
+        def evaluate(_: Any, allowance: Allowance) -> Any:
+            begun.append(text)
+            allowance.left -= BUDGET  # as a function over the whole document may
+            raise TooCostly
+
+        return Formula(text, evaluate)
+
+    found = chosen(*(Interest(f"s{n}", (CRM,), giant(f"{n}")) for n in range(50)))
+    assert len(begun) <= 2
+    assert {slip.mishap for slip in found.slips} == {Mishap.COST}
+    assert len(found.slips) == 50
 
 
 def test_equal_texts_are_evaluated_once() -> None:

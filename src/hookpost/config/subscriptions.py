@@ -76,6 +76,8 @@ def _strangers(parsed: Any) -> Iterator[str]:
         hint = f'did you mean "{near}"?' if near else f"text is written '{name}'"
         if name == "body":
             hint = 'of the body "data" is what counts here'
+        elif name in ("true", "false", "null"):
+            hint = f"the value is written `{name}`, in backticks"
         yield f"{quoted(name)} is always null: an event has {known}; {hint}"
 
 

@@ -188,33 +188,36 @@ def _written(value: Any, largest: int) -> bytes | _Mistake:
 
 
 def _evaluated(formulas: Sequence[Formula], document: Any, budget: int) -> list[Any]:
-    """The value of each, or a _Mistake."""
-    values: list[Any] = []
+    """The value of each, or a _Mistake. A step that took more than was left is the last of all."""
+    count = len(formulas)
+    values: list[Any] = [_TOO_COSTLY] * count
     late: list[int] = []
-    left, count = budget, len(formulas)
-    share = budget if count < 2 else budget // (2 * count)
-    allowance = Allowance()
+    left, share = budget, budget if count < 2 else budget // (2 * count)
     for number, formula in enumerate(formulas):
-        allowance.left = share
-        value = _value(formula, document, allowance)
-        left -= share - max(allowance.left, 0)
-        if value is _TOO_COSTLY and count > 1:
+        if left <= 0:
+            break
+        values[number], spent = _value(formula, document, share)
+        left -= spent
+        if values[number] is _TOO_COSTLY and count > 1:
             late.append(number)
-        values.append(value)
     for number in late:
-        allowance.left = before = max(left, 0)
-        values[number] = _value(formulas[number], document, allowance)
-        left -= before - max(allowance.left, 0)
+        if left <= 0:
+            break
+        values[number], spent = _value(formulas[number], document, left)
+        left -= spent
     return values
 
 
 _TOO_COSTLY = _Mistake(Mishap.COST, "it costs too much for this event")
 
 
-def _value(formula: Formula, document: Any, allowance: Allowance) -> Any:
+def _value(formula: Formula, document: Any, most: int) -> tuple[Any, int]:
+    """The value, or a _Mistake, and the steps that it took."""
+    allowance = Allowance(most)
     try:
-        return formula.evaluate(document, allowance)
+        value = formula.evaluate(document, allowance)
     except TooCostly:
-        return _TOO_COSTLY
+        return _TOO_COSTLY, most - min(allowance.left, 0)
     except ValueError as mistake:
-        return _Mistake(Mishap.FAILED, str(mistake))
+        value = _Mistake(Mishap.FAILED, str(mistake))
+    return value, most - allowance.left
