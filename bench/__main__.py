@@ -20,6 +20,7 @@ from bench.backlogs import drain, hang
 from bench.bed import QUICK, Bed, Scale
 from bench.figures import Table
 from bench.machine import build_slow_sync, check_slow_sync, facts
+from bench.ordering import ordering
 from bench.speed import end_to_end, ingest, latency, verified
 from bench.subscriptions import subscriptions
 
@@ -35,6 +36,7 @@ PLAIN: dict[str, Scenario] = {
     "subscriptions": subscriptions,
     "drain": drain,
     "hang": hang,
+    "ordering": ordering,
 }
 SLOW: dict[str, Scenario] = {"ingest": ingest, "end-to-end": end_to_end, "latency": latency}
 

@@ -37,6 +37,7 @@ class Receiving:
     concurrency: int = LANES
     paused: bool = False
     breaker: str = "standard"
+    ordering: str = "none"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,7 +104,7 @@ endpoints:
             url = f"http://127.0.0.1:{self.receiver_port}{one.path}"
             text += (
                 f"  {one.name}: {{url: {url}, concurrency: {one.concurrency}, "
-                f"max_pending: 5000000, circuit_breaker: {one.breaker}, "
+                f"max_pending: 5000000, circuit_breaker: {one.breaker}, ordering: {one.ordering}, "
                 f"paused: {str(one.paused).lower()}}}\n"
             )
         text += "subscriptions:\n"

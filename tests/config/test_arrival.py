@@ -16,6 +16,7 @@ from hookpost.config import Loaded
 from hookpost.core.addresses import Allowance
 from hookpost.core.forwarding import Peers
 from hookpost.core.model import Format, OnRemove, Payload
+from hookpost.core.ordering import Ordering
 from hookpost.core.ratelimit import RateLimit
 from hookpost.core.retry import Jitter
 from hookpost.core.scheme import Encoding, Form
@@ -557,6 +558,12 @@ OPTIONS: dict[str, tuple[str, Get, Any]] = {
     "concurrency": ("concurrency: 3", lambda c: crm(c).concurrency, 3),
     "timeout": ("timeout: 750ms", lambda c: crm(c).timeout, 0.75),
     "keepalive": ("keepalive: 0s", lambda c: crm(c).keepalive, 0.0),
+    "ordering": ("ordering: fifo", lambda c: crm(c).ordering, Ordering()),
+    "ordering.key": (
+        "ordering: {key: data.customer}",
+        lambda c: crm(c).ordering.key.text,
+        "data.customer",
+    ),
     "max_pending": ("max_pending: 5", lambda c: crm(c).max_pending, 5),
     "on_remove": ("on_remove: cancel", lambda c: crm(c).on_remove, OnRemove.CANCEL),
     "paused": ("paused: true", lambda c: crm(c).paused, True),

@@ -208,6 +208,7 @@ def _of(kind: type) -> Json:
                 "rate_limit",
                 "circuit_breaker",
                 "egress",
+                "ordering",
             },
         ),
         ("endpoints.NAME.tls", ClientTls, set()),
@@ -227,9 +228,8 @@ def test_stated_defaults_are_those_of_the_settings(path: str, kind: type, apart:
 def test_stated_defaults_of_another_form_mean_those_of_the_settings() -> None:
     endpoint, source = _of(Endpoint), _of(Source)
     stated = _defaults(ALL["endpoints.NAME"])
-    named = {"signing": None, "rate_limit": None}
-    assert {key: endpoint[key] for key in named} == named
-    assert (stated["signing"], stated["rate_limit"]) == ("none", "none")
+    for key in ("signing", "rate_limit", "ordering"):
+        assert (stated[key], endpoint[key]) == ("none", None)
     assert policies.statuses(stated["success"]) == endpoint["success"]
     assert tuple(stated["headers"].items()) == endpoint["headers"]
     assert policies.retry_policies({})[stated["retry"]] == endpoint["retry"]

@@ -49,18 +49,18 @@ async def test_endpoints_are_shown_with_row_settings_and_live_state(bench: Bench
     assert (crm["pending"], crm["inFlight"], crm["parked"]) == (0, 1, 0)
     assert crm["url"] == "https://x.test/h"
     assert (gone["state"], gone["parked"], gone["url"]) == ("removed", 1, None)
-    assert bench.operations.endpoint("crm")["settings"]["concurrency"] == 8
+    assert (await bench.operations.endpoint("crm"))["settings"]["concurrency"] == 8
     with pytest.raises(NotFound, match='no endpoint named crn; did you mean "crm"'):
-        bench.operations.endpoint("crn")
+        await bench.operations.endpoint("crn")
 
 
 async def test_a_hold_is_shown_until_its_time_has_passed(bench: Bench) -> None:
     crm = bench.outbox.endpoints()[0].id
     until = bench.clock.now() + 60
     await bench.outbox.update_endpoint(crm, bench.clock.now(), hold_until=until)
-    assert bench.operations.endpoint("crm")["holdUntil"] == "2025-06-15T15:07:40.000Z"
+    assert (await bench.operations.endpoint("crm"))["holdUntil"] == "2025-06-15T15:07:40.000Z"
     bench.clock.advance(61)
-    assert bench.operations.endpoint("crm")["holdUntil"] is None
+    assert (await bench.operations.endpoint("crm"))["holdUntil"] is None
     await bench.outbox.update_endpoint(crm, bench.clock.now(), hold_until=until + 60)
     assert (await bench.operations.resume("crm"))["holdUntil"] is None
     assert [one["holdUntil"] for one in bench.operations.endpoints()["endpoints"]] == [None, None]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from tests.simulation.network import Network
+from tests.simulation.network import Network, Row
 from tests.simulation.trace import Violation
 
 PENDING, DELIVERED, DEAD, CANCELLED = range(4)  # delivery.state
@@ -117,6 +117,20 @@ def check_books(database: Path) -> None:
 def _counted(db: sqlite3.Connection) -> list[tuple[tuple[int, int], int]]:
     query = "SELECT endpoint, state, count(*) FROM delivery GROUP BY endpoint, state"
     return [((endpoint, state), count) for endpoint, state, count in db.execute(query)]
+
+
+def row_of(database: Path, event: str, key: str) -> Row | None:
+    """What is committed of the newest delivery of an event to a receiver; None: it was purged."""
+    db = sqlite3.connect(database)
+    try:
+        query = """SELECT d.state, d.replayed_at IS NOT NULL FROM delivery d
+                   JOIN event e ON e.seq = d.event JOIN endpoint p ON p.id = d.endpoint
+                   WHERE e.id = ? AND substr(p.name, 1, instr(p.name, '-') - 1) = ?
+                   ORDER BY d.id DESC LIMIT 1"""
+        found = db.execute(query, (event, key)).fetchone()
+        return None if found is None else Row(found[0] == PENDING, bool(found[1]))
+    finally:
+        db.close()
 
 
 def _states(database: Path) -> dict[tuple[str, str], int]:

@@ -14,14 +14,24 @@ from tests.simulation.life import SimClock
 
 from hookpost.core import breaker, ratelimit
 from hookpost.core.gate import Gate
-from hookpost.core.model import Event, Stored
+from hookpost.core.model import Event, State, Stored
 from hookpost.core.payload import Letterhead
 from hookpost.core.retry import RetryPolicy
 from hookpost.core.settle import settle
 from hookpost.services import endpoint_row, endpoint_worker
 from hookpost.services.dispatcher import Dispatcher
 from hookpost.services.reload import Reloader
-from hookpost.storage.sqlite import claims, group, puts, rows, waiting
+from hookpost.storage.sqlite import (
+    claims,
+    group,
+    lines,
+    puts,
+    rows,
+    settlements,
+    transaction,
+    verbs,
+    waiting,
+)
 from hookpost.storage.sqlite.store import Store
 from hookpost.storage.sqlite.windows import Window
 
@@ -234,6 +244,49 @@ def does_not_wait_between_attempts() -> Any:
 @mutant
 def goes_by_the_wall_clock() -> Any:
     return mock.patch.object(SimClock, "now", SimClock.wall)
+
+
+@mutant
+def lets_two_of_a_line_go() -> Any:
+    return mock.patch.object(lines.Joining, "waits", return_value=False)
+
+
+@mutant
+def forgets_who_is_next_in_line() -> Any:
+    return mock.patch.object(settlements, "let_go", return_value=None)
+
+
+@mutant
+def sends_a_replay_before_those_who_waited() -> Any:
+    def make(original: Any) -> Any:
+        def first(store: Any, joining: Any, now: float, tally: Any) -> Any:
+            rows = original(store, joining, now, tally)
+            return [(now, -place, number) for _, place, number in rows]
+
+        return first
+
+    return mock.patch.object(verbs, "at_the_tail", make(lines.at_the_tail))
+
+
+@mutant
+def lets_the_next_go_when_the_head_fails() -> Any:
+    def make(original: Any) -> Any:
+        def early(store: Any, owned: Any, tally: Any) -> Any:
+            answer = original(store, owned, tally)
+            for settlement, _ in owned:
+                one = settlement.delivery
+                if one.key is not None and settlement.transition.state is State.PENDING:
+                    free = store.connection.execute(
+                        "UPDATE delivery SET next_at = ? WHERE state = 0 AND next_at = 9e999"
+                        " AND endpoint = ? AND order_key = ? RETURNING endpoint, next_at, id",
+                        (settlement.settled_at, one.endpoint, one.key),
+                    )
+                    tally.let_go += free.fetchall()[:1]
+            return answer
+
+        return early
+
+    return mock.patch.object(transaction, "settle_all", make(transaction.settle_all))
 
 
 @mutant

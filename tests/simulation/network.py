@@ -47,6 +47,24 @@ class Past:
 
 
 @dataclass
+class Row:
+    """What the outbox has of a delivery."""
+
+    pending: bool
+    replayed: bool
+
+
+@dataclass
+class Queue:
+    """What the receiver has seen of events that must come one after the other."""
+
+    busy: int = 0
+    last: str | None = None  # the event that was tried last
+    over: bool = True  # it was taken
+    newest: int = 0  # the highest sequence of those that have come
+
+
+@dataclass
 class Receiver:
     """One endpoint's other side, over all its names. `mood` is how it answers."""
 
@@ -63,6 +81,7 @@ class Receiver:
     tokens: float | None = None
     tokens_at: float = 0.0
     rate: tuple[float, int] | None = None
+    queues: dict[str, Queue] = field(default_factory=dict)
 
 
 class Network:
@@ -78,6 +97,7 @@ class Network:
         self.life = 0
         self.attempts = 0
         self.wall: Callable[[], float] = float
+        self.row: Callable[[str, str], Row | None] = lambda event, key: None
 
     def receiver(self, key: str) -> Receiver:
         """The one behind the endpoints of a line."""
@@ -102,6 +122,8 @@ class Network:
         self.open.clear()
         for receiver in self.receivers.values():
             receiver.busy, receiver.streak = 0, nan
+            for queue in receiver.queues.values():
+                queue.busy = 0
             if receiver.opened > committed - SOON:
                 receiver.open_until, receiver.open_for = -1e9, 0.0
             if receiver.hold_asked > committed - SOON:
@@ -140,6 +162,7 @@ class Network:
             self._broken(f"{receiver.key}: more than {line.concurrency} attempts at once")
         if now < receiver.hold - TINY:
             self._broken(f"{receiver.key}: asked to wait until {receiver.hold:.3f}")
+        self._order(receiver, line, headers)
         self._circuit(receiver, line, now)
         self._token(receiver, line, now)
         gap, least = now - past.ended, LEAST_DELAY[line.retry]
@@ -161,6 +184,29 @@ class Network:
             self._broken(f"{headers['webhook-id']}: the signature does not verify")
         if abs(int(headers["webhook-timestamp"]) - self.wall()) > 5:
             self._broken(f"{headers['webhook-id']}: the signature's time is off")
+
+    def _order(self, receiver: Receiver, line: Line, headers: dict[str, str]) -> None:
+        """One at a time, in the order of acceptance, and nobody before the one ahead is over.
+
+        Who was replayed goes to the tail. Whether somebody was, or has ended unseen, only the rows
+        tell; they are asked where it matters.
+        """
+        queue = _queue(receiver, line, headers["hookpost-event-type"])
+        if queue is None:
+            return
+        event, sequence = headers["webhook-id"], int(headers["hookpost-sequence"])
+        if queue.busy:
+            self._broken(f"{receiver.key}: {event} came beside another of its line")
+        if not queue.over and queue.last not in (None, event):
+            ahead = self.row(str(queue.last), receiver.key)
+            if ahead is not None and ahead.pending and not ahead.replayed:
+                self._broken(f"{receiver.key}: {event} came while {queue.last} was not over")
+        if sequence < queue.newest and receiver.past[event].attempts == 1:
+            row = self.row(event, receiver.key)
+            if row is None or not row.replayed:
+                self._broken(f"{receiver.key}: {event} came out of order")
+        queue.newest = max(queue.newest, sequence)
+        queue.busy, queue.last, queue.over = queue.busy + 1, event, False
 
     def _circuit(self, receiver: Receiver, line: Line, now: float) -> None:
         if not line.breaker:
@@ -205,10 +251,15 @@ class Network:
         receiver.tokens = min(float(line.rate[1]), receiver.tokens)
         receiver.rate, receiver.tokens_at = line.rate, now
 
-    def leave(self, receiver: Receiver, past: Past, outcome: Outcome | None) -> None:
+    def leave(
+        self, receiver: Receiver, past: Past, queue: Queue | None, outcome: Outcome | None
+    ) -> None:
         """An attempt of this life ended; None: the gateway cut it off."""
         now = self.time()
         receiver.busy -= 1
+        if queue is not None:
+            queue.busy -= 1
+            queue.over = outcome is not None and outcome.ok
         past.ended = now
         if outcome is None or outcome.result is Result.REUSED_CONNECTION:
             past.free = True
@@ -233,6 +284,13 @@ class Network:
         receiver.opened, receiver.open_until = now, now + receiver.open_for
 
 
+def _queue(receiver: Receiver, line: Line, event_type: str) -> Queue | None:
+    """Where an event of this type stands; None: its endpoint keeps no order."""
+    if line.ordering == "none":
+        return None
+    return receiver.queues.setdefault(event_type if line.ordering == "type" else "", Queue())
+
+
 class SimTransport:
     """One endpoint's way to its receiver."""
 
@@ -250,13 +308,15 @@ class SimTransport:
         said = {name.lower(): value for name, value in headers}
         life = network.life
         past = network.arrive(receiver, said, body)
+        line = network.line(receiver.key)
+        queue = line and _queue(receiver, line, said["hookpost-event-type"])
         outcome: Outcome | None = None
         try:
             outcome = await self._answered(past, fresh)
             return outcome
         finally:
             if life == network.life:
-                network.leave(receiver, past, outcome)
+                network.leave(receiver, past, queue, outcome)
                 result = "cut off" if outcome is None else outcome.result.value
                 network.trace.note("attempt", receiver.key, said["webhook-id"], result)
 

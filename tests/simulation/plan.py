@@ -47,6 +47,7 @@ class Line:
     paused: bool = False
     on_remove: str = "park"
     max_pending: int = 100000
+    ordering: str = "none"  # or fifo, or type: one line for each type of event
     present: bool = True
     renamed_from: str | None = None
 
@@ -69,6 +70,8 @@ class Line:
             "on_remove": self.on_remove,
             "max_pending": self.max_pending,
         }
+        if self.ordering != "none":
+            said["ordering"] = {"key": "type"} if self.ordering == "type" else self.ordering
         if self.breaker:
             said["circuit_breaker"] = "sim"
         if self.rate is not None:
@@ -93,6 +96,7 @@ class Plan:
         plan = cls([Line(key, f"{key}-0") for key in keys])
         for line in plan.lines:
             plan._vary(line, rng)
+            line.ordering = rng.choice(["none", "none", "fifo", "type", "type"])
         plan.routes = {
             "**": [rng.choice(keys)],
             "order.*": rng.sample(keys, rng.randint(1, len(keys))),

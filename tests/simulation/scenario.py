@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.simulation.disk import Disk
 from tests.simulation.faults import FAULTS
-from tests.simulation.ledger import Ledger, check_books
+from tests.simulation.ledger import Ledger, check_books, row_of
 from tests.simulation.life import Ended, Life, SimClock
 from tests.simulation.loop import Crash, Stuck, VirtualLoop
 from tests.simulation.network import Network
@@ -128,6 +128,7 @@ class Run:
         clock = SimClock(loop, self.offset)
         self.network.wall = clock.wall
         self.network.line = self._line
+        self.network.row = lambda event, key: row_of(self.database, event, key)
         self._life = await Life.begin(self.file, clock, self.network, self.rng)
         self.network.reloaded(self.plan.lines)
         self._follow_plan()

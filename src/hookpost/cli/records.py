@@ -15,6 +15,9 @@ DELIVERY_COLUMNS = (
     "id", "state", "reason", "endpoint", "eventType", "eventId", "attempts", "acceptedAt",
     "nextAt", "error.message",
 )  # fmt: skip
+BLOCKED_COLUMNS = (
+    "id", "endpoint", "order.key", "order.behind", "order.since", "eventType", "eventId",
+)  # fmt: skip
 DEAD_COLUMNS = (
     "id", "endpoint", "reason", "originalEvent.eventType", "originalEvent.eventId", "attempts",
     "addedAt", "error.kind", "error.message",
@@ -54,6 +57,9 @@ def add_selection(parser: argparse.ArgumentParser, *, states: bool) -> None:
         parser.add_argument(
             "--state", type=_states, metavar="STATE", help=f"any, by commas, of: {', '.join(State)}"
         )
+        parser.add_argument(
+            "--blocked", action="store_true", help="waiting behind another that goes first"
+        )
 
 
 def selection(args: argparse.Namespace) -> dict[str, Any]:
@@ -70,6 +76,8 @@ def selection(args: argparse.Namespace) -> dict[str, Any]:
     states = getattr(args, "state", None)
     if states is not None:
         given["states"] = states
+    if getattr(args, "blocked", False):
+        given["blocked"] = True
     return {key: value for key, value in given.items() if value is not None}
 
 
@@ -108,6 +116,8 @@ def list_pages(verbs: Verbs, path: str, key: str, args: argparse.Namespace) -> l
     query = selection(args)
     if "states" in query:
         query["states"] = ",".join(query["states"])
+    if "blocked" in query:
+        query["blocked"] = "true"
     found: list[Any] = []
     before = None
     while len(found) < args.limit:
@@ -212,7 +222,8 @@ def _records(verbs: Verbs, args: argparse.Namespace, member: str, columns: Seque
     match args.verb:
         case "list":
             found = list_pages(verbs, f"/{args.command}", member, args)
-            output.rows(found, columns, args.output)
+            blocked = getattr(args, "blocked", False)
+            output.rows(found, BLOCKED_COLUMNS if blocked else columns, args.output)
             return exits.OK
         case "show":
             output.record(verbs.get(path_of(args.command, args.id)), args.output)

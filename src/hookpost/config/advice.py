@@ -4,7 +4,7 @@ import re
 import resource
 from typing import Any
 
-from hookpost.config import policies, schema, subscriptions, values
+from hookpost.config import ordering, policies, schema, subscriptions, values
 from hookpost.config.draft import Draft
 from hookpost.core import units
 from hookpost.core.settings import IngestListener, Retention
@@ -93,6 +93,7 @@ def _endpoints(draft: Draft) -> None:
             _live_signing(draft, (*map(str, home),), signing)
         _live_credential(draft, name)
         _timeout(draft, name)
+        ordering.advise(draft, name)
     for path in [("endpoint_defaults",), *(("endpoints", n) for n in draft.names("endpoints"))]:
         for header in draft.part(*path).get("headers", {}):
             if credential_like(header):

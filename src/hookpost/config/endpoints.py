@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from hookpost.config import credentials, policies, signing, values
+from hookpost.config import credentials, ordering, policies, signing, values
 from hookpost.config.diagnostics import Path, quoted
 from hookpost.config.draft import Draft
 from hookpost.config.schema import Json
@@ -213,5 +213,6 @@ def _endpoint(draft: Draft, name: str, named: Named) -> Endpoint:
         rate_limit=named.rate[data.get("rate_limit", "none")],
         circuit_breaker=named.breaker[data.get("circuit_breaker", "standard")],
         egress=named.egress[data.get("egress", "public")],
+        ordering=ordering.build(data.get("ordering", "none")),
         **optional,
     )

@@ -102,7 +102,7 @@ def _typed(_: Any, kind: str, instance: Any, part: Json) -> Iterator[ValidationE
 def _worded(_: Any, words: list[str], instance: Any, part: Json) -> Iterator[ValidationError]:
     if isinstance(instance, str) and instance not in words:
         keys = ", ".join(part["properties"])
-        yield ValidationError(f"write a map with {keys}, or {words[0]}")
+        yield ValidationError(f"write a map with {keys}, or {' or '.join(words)}")
 
 
 def _patterned(

@@ -50,7 +50,7 @@ def advise(draft: Draft) -> None:
             if key == "filter" and formulas.never_boolean(parsed):
                 message = "its value is never true or false, so no event matches; compare it"
                 draft.warning(path, "never-true", f"{message} with something: a == 'b'")
-            for message in (*_strangers(parsed), *_unkept(draft, data, parsed)):
+            for message in (*strangers(parsed), *_unkept(draft, data, parsed)):
                 draft.warning(path, "always-null", message)
 
 
@@ -68,7 +68,7 @@ def _own_events(draft: Draft, name: str, data: Json) -> None:
         draft.warning(path, "never-matches", message)
 
 
-def _strangers(parsed: Any) -> Iterator[str]:
+def strangers(parsed: Any) -> Iterator[str]:
     """Names at the top of a path that no document has."""
     for name in sorted((formulas.names(parsed) or frozenset()) - {*formulas.MEMBERS}):
         known = ", ".join(formulas.MEMBERS)

@@ -7,17 +7,19 @@ all transforms another. Half of it is divided equally, so that whatever others c
 share; the other half is for those that need more, in file order.
 
 A filter matches when its value is true. Of several subscriptions that match, the first in file
-order gives an endpoint its transform.
+order gives an endpoint its transform. An endpoint that keeps an order adds its key's expression.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from hookpost.core.attributes import PREFIX
 from hookpost.core.expression import BUDGET, Allowance, Formula, Mishap, TooCostly
 from hookpost.core.model import EndpointId, Event
+from hookpost.core.ordering import FIFO_KEY, Keys, Ordering, key_of
 from hookpost.core.written import Oversized, Unwritable, written
 
 JSON = "application/json"
@@ -46,12 +48,22 @@ class Slip(NamedTuple):
     detail: str
 
 
+class Unkeyed(NamedTuple):
+    """An endpoint's key could not be told; as a Slip."""
+
+    endpoint: EndpointId
+    mishap: Mishap
+    detail: str
+
+
 class Chosen(NamedTuple):
-    """Who is owed an event, what transforms made of it, and what went wrong."""
+    """Who is owed an event, what transforms made of it, its keys, and what went wrong."""
 
     owed: Owed
     transformed: Transformed | None
     slips: Sequence[Slip]
+    keys: Keys | None = None
+    unkeyed: Sequence[Unkeyed] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +73,29 @@ class Choice:
     interests: tuple[tuple[Interest, int | None, int | None], ...]
     filters: tuple[Formula, ...]
     transforms: tuple[Formula, ...]
+    orderings: Mapping[EndpointId, Ordering]
+    looks: bool  # into the event: else nobody needs the document
     reads_data: bool
 
     @classmethod
-    def of(cls, interests: Sequence[Interest]) -> "Choice":
-        """Of subscriptions in file order."""
+    def of(
+        cls,
+        interests: Sequence[Interest],
+        orderings: Mapping[EndpointId, Ordering] = MappingProxyType({}),
+    ) -> "Choice":
+        """Of subscriptions in file order; `orderings` of those endpoints that keep one."""
         filters: dict[Formula, int] = {}
         transforms: dict[Formula, int] = {}
         numbered = [
             (interest, _number(filters, interest.filter), _number(transforms, interest.transform))
             for interest in interests
         ]
-        every = (*filters, *transforms)
+        keys = [ordering.key for ordering in orderings.values() if ordering.key is not None]
+        every = (*filters, *transforms, *keys)
         reads = any(one.names is None or "data" in one.names for one in every)
-        return cls(tuple(numbered), tuple(filters), tuple(transforms), reads)
+        return cls(
+            tuple(numbered), tuple(filters), tuple(transforms), orderings, bool(every), reads
+        )
 
 
 def _number(known: dict[Formula, int], formula: Formula | None) -> int | None:
@@ -136,8 +157,9 @@ def choose(choice: Choice, document: Any, *, budget: int, largest: int) -> Chose
             owed.update(dict.fromkeys(new, change))
             if new and change is not None:
                 used.setdefault(change, []).append(interest.subscription)
+    keys, unkeyed = _keys(choice, owed, document, budget)
     if not used:
-        return Chosen(tuple(owed), None, slips)
+        return Chosen(tuple(owed), None, slips, keys, unkeyed)
     wanted = [choice.transforms[number] for number in used]
     values = _evaluated(wanted, document, budget)
     made: dict[int, bytes | None] = {}
@@ -149,7 +171,37 @@ def choose(choice: Choice, document: Any, *, budget: int, largest: int) -> Chose
     transformed = {
         endpoint: made[number] for endpoint, number in owed.items() if number is not None
     }
-    return Chosen(tuple(owed), transformed, slips)
+    return Chosen(tuple(owed), transformed, slips, keys, unkeyed)
+
+
+def _keys(
+    choice: Choice, owed: Collection[EndpointId], document: Any, budget: int
+) -> tuple[Keys | None, Sequence[Unkeyed]]:
+    """The event's key at each endpoint that orders it. One that cannot be told is none."""
+    ordered = {one: choice.orderings[one] for one in owed if one in choice.orderings}
+    if not ordered:
+        return None, ()
+    formulas = list(dict.fromkeys(one.key for one in ordered.values() if one.key is not None))
+    values = [_key(value) for value in _evaluated(formulas, document, budget)]
+    told: dict[Formula | None, int | _Mistake | None] = {
+        None: FIFO_KEY,
+        **dict(zip(formulas, values, strict=True)),
+    }
+    found = {endpoint: told[ordering.key] for endpoint, ordering in ordered.items()}
+    keys = {endpoint: key for endpoint, key in found.items() if isinstance(key, int)}
+    unkeyed = [Unkeyed(one, *key) for one, key in found.items() if isinstance(key, _Mistake)]
+    return keys or None, unkeyed
+
+
+def _key(value: Any) -> int | _Mistake | None:
+    if isinstance(value, _Mistake):
+        return value
+    try:
+        return key_of(value)
+    except Oversized as mistake:
+        return _Mistake(Mishap.TOO_LARGE, str(mistake))
+    except Unwritable as mistake:
+        return _Mistake(Mishap.NOT_JSON, str(mistake))
 
 
 def carrying(event: Event, data: bytes) -> Event:
@@ -161,7 +213,9 @@ def carrying(event: Event, data: bytes) -> Event:
     headers = event.headers
     if any(name == schema for name, _ in headers):
         headers = tuple([pair for pair in headers if pair[0] != schema])
-    return replace(event, body=data, content_type=JSON, headers=headers, transformed=None)
+    return replace(
+        event, body=data, content_type=JSON, headers=headers, transformed=None, keys=None
+    )
 
 
 def _verdict(value: Any) -> bool | _Mistake:

@@ -21,13 +21,17 @@ from hookpost.core.settings import Endpoint
 
 
 class HeldBy(StrEnum):
-    """What keeps attempts from starting; a metric label."""
+    """What keeps attempts from starting; a metric label.
+
+    Order is kept before the gate is asked: the outbox gives away heads of their lines only.
+    """
 
     REMOVED = "removed"
     PAUSED = "paused"
     NO_LIVE_KEY = "no_live_key"
     HOLD = "hold"
     BREAKER = "breaker"
+    ORDER = "order"
     CONCURRENCY = "concurrency"
     RATE = "rate"
 

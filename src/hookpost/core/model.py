@@ -148,6 +148,7 @@ class Event:
     the event has no identity to compare; otherwise it is compared inside its source for
     `dedup_window` seconds. `transformed` is what endpoints are sent for `body` where a transform
     said so, None for one whose transform failed; of a stored event it is kept with the deliveries.
+    `keys` are its keys at endpoints that order it (core.ordering), kept likewise.
     """
 
     id: str
@@ -162,6 +163,7 @@ class Event:
     dedup_key: str | None = None
     dedup_window: float = 0.0
     transformed: Mapping[EndpointId, bytes | None] | None = None
+    keys: Mapping[EndpointId, int] | None = None
 
     @property
     def weight(self) -> int:
@@ -201,7 +203,8 @@ class Delivery:
     """One claimed delivery: all that an attempt needs. `sequence` is the event's number.
 
     `attempts` counts over all rounds, `round_attempts` in this one. `round_started` is a reading
-    of the endpoint's active clock: UNIX seconds less the time it was paused or parked.
+    of the endpoint's active clock: UNIX seconds less the time it was paused or parked. `key` is
+    that of the line it is the head of, None: it stands in none (core.ordering).
     """
 
     id: DeliveryId
@@ -212,6 +215,7 @@ class Delivery:
     round_attempts: int = 0
     round_started: float = 0.0
     replayed: bool = False
+    key: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from hookpost.core.expression import Formula
 from hookpost.core.forwarding import Peers
 from hookpost.core.handshake import Handshake
 from hookpost.core.model import Format, OnRemove, Payload
+from hookpost.core.ordering import Ordering
 from hookpost.core.ratelimit import RateLimit
 from hookpost.core.retry import STANDARD, RetryPolicy
 from hookpost.core.scheme import Proof
@@ -244,7 +245,10 @@ class ClientTls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One receiver. `url` may hold a secret (`url_secret`): show it through `shown_url` only."""
+    """One receiver. `url` may hold a secret (`url_secret`): show it through `shown_url` only.
+
+    `ordering` None: attempts are made in any order.
+    """
 
     name: str
     url: str = field(repr=False)
@@ -267,6 +271,7 @@ class Endpoint:
     renamed_from: str | None = None
     paused: bool = False
     payload: Payload = Payload.AUTO
+    ordering: Ordering | None = None
 
     @property
     def shown_url(self) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from hookpost.clock import Clock
 from hookpost.core.alerts import Operational
+from hookpost.core.gate import HeldBy
 from hookpost.core.model import DeadReason, EndpointId
 from hookpost.metrics import Metrics
 from hookpost.services.alerts import NOBODY, Teller
@@ -43,6 +44,11 @@ class StorageObserver:
         self._metrics.storage_error(operation)
         self._log.write(logging.ERROR, "storage.refused", operation, {"operation": operation})
         self._refused()
+
+    def blocked(self, endpoint: EndpointId, count: int) -> None:
+        """So many deliveries wait behind others of their lines."""
+        name = self._outbox.endpoint(endpoint).name
+        self._metrics.endpoint(name).throttled(HeldBy.ORDER.value, count)
 
     def put_dead(self, endpoint: EndpointId, reason: DeadReason, count: int, own: int) -> None:
         """So many deliveries were dead from the start: of a full endpoint, or not transformed."""

@@ -192,7 +192,7 @@ def _deliveries(views: Sequence[_View]) -> Iterator[Metric]:
     )
     yield counter(
         "deliveries_throttled_total",
-        "Times that a due delivery was held back, by what.",
+        "Times that a due delivery was held back, by what (order: each that joined a line).",
         ["endpoint", "by"],
         (([e.name, by], n) for e in series for by, n in e.throttles.items()),
     )

@@ -153,6 +153,9 @@ class EndpointMetrics:
         self.dead_reasons[reason] += n
         self.last_finished_at = self._now()
 
-    def throttled(self, by: str) -> None:
-        """The gate held the endpoint back although a delivery was due; `by` out of THROTTLES."""
-        self.throttles[by] += 1
+    def throttled(self, by: str, n: int = 1) -> None:
+        """The endpoint was held back although a delivery was due; `by` out of THROTTLES.
+
+        By order `n` deliveries joined lines behind others.
+        """
+        self.throttles[by] += n

@@ -1,13 +1,12 @@
 """Who is owed an event where subscriptions look into it: the document, the counting, the log."""
 
 import logging
-from collections.abc import Sequence
 from typing import Any
 
 from hookpost.clock import Clock
 from hookpost.core.envelope import strict_json
 from hookpost.core.expression import Mishap
-from hookpost.core.fanout import Choice, Owed, Slip, budget_of, choose, document_of
+from hookpost.core.fanout import Choice, Chosen, Owed, budget_of, choose, document_of
 from hookpost.core.model import Event
 from hookpost.core.received import Received
 from hookpost.metrics import Metrics
@@ -24,7 +23,7 @@ class Fanout:
         self._metrics = metrics
         self._log = SparseLog(log, clock)
         self._snapshot: Snapshot | None = None
-        self._told: set[tuple[str, Mishap]] = set()
+        self._told: set[tuple[str, ...]] = set()
 
     def choose(
         self,
@@ -35,41 +34,45 @@ class Fanout:
         *,
         events: int = 1,
     ) -> Owed:
-        """The endpoints that the event is owed to; the event carries what transforms made for them.
+        """The endpoints that the event is owed to; it carries what transforms made, and its keys.
 
         `received` is the event's request, `events` how many came with it.
         """
         data = _data(event, received) if choice.reads_data else None
         chosen = choose(
             choice,
-            document_of(event, data),
+            document_of(event, data) if choice.looks else None,
             budget=budget_of(events),
             largest=snapshot.config.listen.ingest.max_body,
         )
-        event.transformed = chosen.transformed
-        if chosen.slips:
-            self._note(snapshot, event, chosen.slips)
+        event.transformed, event.keys = chosen.transformed, chosen.keys
+        if chosen.slips or chosen.unkeyed:
+            self._note(snapshot, event, chosen)
         return chosen.owed
 
-    def _note(self, snapshot: Snapshot, event: Event, slips: Sequence[Slip]) -> None:
-        """Count all; log each kind of each subscription once while a configuration is in force."""
+    def _note(self, snapshot: Snapshot, event: Event, chosen: Chosen) -> None:
+        """Count all; log each kind of each name once while a configuration is in force."""
         if snapshot is not self._snapshot:
             self._snapshot = snapshot
             self._told.clear()
-        for slip in slips:
+        for slip in chosen.slips:
             self._metrics.expression_error(slip.subscription, slip.mishap)
-            key = slip.subscription, slip.mishap
-            if key in self._told:
-                continue
-            self._told.add(key)
-            fields = {
-                "subscription": slip.subscription,
-                "kind": slip.mishap.value,
-                "source": event.source,
-                "event": event.id,
-                "error": slip.detail,
-            }
-            self._log.write(logging.WARNING, "expression.failed", None, fields)
+            named = {"subscription": slip.subscription}
+            self._tell("expression.failed", event, named, slip.mishap, slip.detail)
+        names = {number: name for name, number in snapshot.endpoint_ids.items()}
+        for lost in chosen.unkeyed:
+            named = {"endpoint": names[lost.endpoint]}
+            self._tell("ordering.failed", event, named, lost.mishap, lost.detail)
+
+    def _tell(
+        self, what: str, event: Event, named: dict[str, str], mishap: Mishap, detail: str
+    ) -> None:
+        key = what, *named.values(), mishap
+        if key in self._told:
+            return
+        self._told.add(key)
+        whence = {"kind": mishap.value, "source": event.source, "event": event.id}
+        self._log.write(logging.WARNING, what, None, {**named, **whence, "error": detail})
 
 
 def _data(event: Event, received: Received | None) -> Any:

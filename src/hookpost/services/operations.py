@@ -98,16 +98,18 @@ class Operations:
         ]
         return {"endpoints": shown}
 
-    def endpoint(self, name: str) -> Shown:
-        """One endpoint with the settings that shape its traffic."""
+    async def endpoint(self, name: str) -> Shown:
+        """One endpoint with the settings that shape its traffic, and what waits in its lines."""
         record = self._record(name)
         settings = self._endpoints().get(name)
         live, now = self._live().get(name, {}), self._clock.now()
         shown = views.shown_endpoint(record, settings, live, now=now)
+        shown["blocked"] = await self._outbox.blocked(record.id)
         if settings is not None:
             limit = settings.rate_limit
             shown["settings"] = {
                 "payload": settings.payload.value,
+                "ordering": settings.ordering.text if settings.ordering else "none",
                 "concurrency": settings.concurrency,
                 "timeout": settings.timeout,
                 "rate": limit.rate if limit else None,
@@ -141,9 +143,22 @@ class Operations:
             )
         elif selection.states == PARKED:
             raise Conflict("parked deliveries are moved to another endpoint: say which, --to NAME")
+        elif selection.blocked:
+            raise Conflict(
+                "blocked deliveries wait behind others: retry or cancel those; "
+                "hookpost deliveries list --blocked names them"
+            )
         selection = _narrowed(selection, states)
+        if to is None:
+            selection = replace(selection, blocked=False)
         why = refusals.unchanged if to is None else refusals.unmoved
-        refused = await named_in_vain(self._outbox, selection, states, why)
+        refused = await named_in_vain(
+            self._outbox,
+            selection,
+            states,
+            why,
+            lambda view: to is None and view.behind is not None,
+        )
         if dry_run:
             return await self._counted(selection, "retried", states, refused)
         number = await self._outbox.retry(selection, self._clock.now(), to=target)
@@ -201,7 +216,7 @@ class Operations:
         await self._outbox.update_endpoint(record.id, self._clock.now(), paused_by_operator=True)
         self._changed(record.id)
         log.info("endpoint.paused", extra={"fields": {"endpoint": name, "by": "operator"}})
-        return self.endpoint(name)
+        return await self.endpoint(name)
 
     async def resume(self, name: str) -> Shown:
         """Undo a person's pause, a 410 and a hold; what the file pauses stays so, and is said."""
@@ -211,7 +226,7 @@ class Operations:
         )
         self._changed(record.id)
         log.info("endpoint.resumed", extra={"fields": {"endpoint": name, "by": "operator"}})
-        return self.endpoint(name)
+        return await self.endpoint(name)
 
     # -- inside ----------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ class Snapshot:
     def route(self, source: str, event_type: str) -> Owed | Choice:
         """The endpoints that an event of this type from this source is owed to, in file order.
 
-        A Choice where a subscription looks into the event first.
+        A Choice where a subscription looks into the event first, or an endpoint orders it.
         """
         key = (source, event_type)
         known = self._remembered.get(key)
@@ -43,6 +43,15 @@ class Snapshot:
         return found
 
     def _routed(self, source: str, event_type: str) -> Owed | Choice:
+        wanting = self.routes.wanting(source, event_type)
+        names = dict.fromkeys(name for one in wanting for name in one.endpoints)
+        orderings = {
+            self.endpoint_ids[name]: ordering
+            for name in names
+            if (ordering := self.config.endpoints[name].ordering) is not None
+        }
+        if not orderings and not any(one.filter or one.transform for one in wanting):
+            return tuple(self.endpoint_ids[name] for name in names)
         interests = [
             Interest(
                 one.name,
@@ -50,11 +59,9 @@ class Snapshot:
                 one.filter,
                 one.transform,
             )
-            for one in self.routes.wanting(source, event_type)
+            for one in wanting
         ]
-        if any(one.filter or one.transform for one in interests):
-            return Choice.of(interests)
-        return tuple(dict.fromkeys(number for one in interests for number in one.endpoints))
+        return Choice.of(interests, orderings)
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ IDS_MAX = 10_000  # numbers that one request may name
 SECONDS = "a time in UNIX seconds"
 KEYS = frozenset(
     {
-        *("ids", "endpoint", "source", "eventId", "eventType", "states", "reason"),
+        *("ids", "endpoint", "source", "eventId", "eventType", "states", "reason", "blocked"),
         *("acceptedAfter", "acceptedBefore", "before", "limit", "to", "dryRun"),
     }
 )
@@ -80,7 +80,7 @@ async def _endpoints(operations: Operations, _: str, __: Parameters) -> Shown:
 
 
 async def _endpoint(operations: Operations, name: str, _: Parameters) -> Shown:
-    return operations.endpoint(name)
+    return await operations.endpoint(name)
 
 
 async def _pause(operations: Operations, name: str, _: Parameters) -> Shown:
@@ -127,6 +127,7 @@ def selection_of(given: Parameters) -> Selection:
         reason=_read("reason", given.get("reason"), DeadReason, f"one of {', '.join(DeadReason)}"),
         accepted_after=_read("acceptedAfter", given.get("acceptedAfter"), _seconds, SECONDS),
         accepted_before=_read("acceptedBefore", given.get("acceptedBefore"), _seconds, SECONDS),
+        blocked=_read("blocked", given.get("blocked"), _truth, "true or false"),
     )
 
 
@@ -148,6 +149,13 @@ def _numbers(value: Any) -> tuple[DeliveryId, ...]:
 
 def _states(value: Any) -> frozenset[State]:
     return frozenset(State(each) for each in value)
+
+
+def _truth(value: Any) -> bool:
+    """As JSON has it, or as a query does."""
+    if not isinstance(value, bool) and value not in ("true", "false"):
+        raise ValueError(value)
+    return value in (True, "true")
 
 
 def _seconds(value: Any) -> float:

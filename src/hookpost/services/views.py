@@ -84,6 +84,23 @@ def shown_delivery(view: DeliveryView) -> Shown:
         "finishedAt": moment(view.finished_at),
         "error": shown_error(view),
         "replayedAt": moment(view.replayed_at),
+        "order": shown_order(view),
+    }
+
+
+def shown_order(view: DeliveryView) -> Shown | None:
+    """The line that a delivery stands in; None: it stands in none.
+
+    `behind` is the head that it waits for, since `since`; None: nobody is before it.
+    """
+    if view.key is None:
+        return None
+    blocked = view.behind is not None
+    since = view.accepted_at if view.replayed_at is None else view.replayed_at
+    return {
+        "key": f"{view.key & (1 << 64) - 1:016x}",
+        "behind": view.behind,
+        "since": moment(since) if blocked else None,
     }
 
 

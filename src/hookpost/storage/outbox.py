@@ -98,7 +98,9 @@ class PendingAge:
 class Selection:
     """Which deliveries a person means: by number, or by every condition that is not None.
 
-    `accepted_before` and `accepted_after` are UNIX seconds. `limit` bounds a bulk verb (None: all).
+    `accepted_before` and `accepted_after` are UNIX seconds. `blocked` True means those
+    only that wait behind another of their line, False all but those. `limit` bounds a bulk verb
+    (None: all).
     """
 
     ids: tuple[DeliveryId, ...] | None = None
@@ -110,6 +112,7 @@ class Selection:
     reason: DeadReason | None = None
     accepted_after: float | None = None
     accepted_before: float | None = None
+    blocked: bool | None = None
     limit: int | None = None
 
 
@@ -134,6 +137,8 @@ class DeliveryView:
 
     The `last_…` fields tell of the last attempt. `finished_at` is when it became delivered, dead or
     cancelled. `replayed_at` and the `replay_…` fields tell of the last replay, None before one.
+    `key` tells its line (core.ordering), `behind` is the line's head while this one waits for it:
+    then `next_at` is None.
     """
 
     id: DeliveryId
@@ -156,6 +161,8 @@ class DeliveryView:
     last_replay_attempt: float | None
     last_replay_error: str | None
     death: Death | None
+    key: int | None = None
+    behind: DeliveryId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +219,8 @@ class Outbox(Protocol):
         Concurrent puts and settlements share one transaction (group commit); one that fails
         alone raises alone. A delivery beyond the endpoint's `max_pending` is stored dead
         `overflow`; one for a removed endpoint is parked. Where the event is `transformed` for an
-        endpoint, its delivery carries those bytes, or is stored dead `transform`. Raises
+        endpoint, its delivery carries those bytes, or is stored dead `transform`. Where the event
+        has a key for an endpoint, its delivery is the last of that line. Raises
         StorageFull (disk, file limit)
         or StorageUnavailable (closing, too many waiting, failed for good). Whoever waits may
         complete the future to stop waiting; neither that nor a cancellation undoes the put.
@@ -238,6 +246,7 @@ class Outbox(Protocol):
     async def claim(self, endpoint: EndpointId, limit: int, now: float) -> Sequence[Delivery]:
         """At most `limit` due deliveries, by due time, that nobody else holds; [] if none.
 
+        Of deliveries that share a key the first alone is given, until its end is committed.
         A claimed delivery is held until it is settled or released. Returns [] as well while too
         many settlements wait for the disk: the doorbell rings when that is over.
         """
@@ -332,8 +341,9 @@ class Outbox(Protocol):
     async def retry(self, selection: Selection, now: float, *, to: EndpointId | None = None) -> int:
         """Make pending deliveries due now; with `to`, move parked ones to that endpoint.
 
-        Answers how many. A moved delivery counts as cancelled at the old endpoint and as replayed
-        at the new one.
+        Answers how many: those that wait behind others of their line are not among them. A moved
+        delivery counts as cancelled at the old endpoint and as replayed at the new one, where it is
+        the last of its line.
         """
         ...
 
@@ -353,6 +363,10 @@ class Outbox(Protocol):
 
     async def purge(self, limits: RetentionLimits, now: float) -> Purged:
         """One small step of retention, of parked expiry and of `on_remove`; never stalls a put."""
+        ...
+
+    async def blocked(self, endpoint: EndpointId) -> int:
+        """How many pending deliveries wait behind others of their lines."""
         ...
 
     async def pending_ages(self) -> Mapping[EndpointId, PendingAge]:

@@ -21,6 +21,11 @@ def unchanged(view: DeliveryView) -> str:
             )
         case State.DEAD:
             return "is dead; replay it"
+        case State.PENDING if view.behind is not None:
+            return (
+                f"waits behind delivery {view.behind}, whose turn it is; retry or cancel that one:"
+                f" hookpost deliveries retry {view.behind}"
+            )
         case State.PENDING:
             return "is pending: nothing has ended it yet"
         case _:

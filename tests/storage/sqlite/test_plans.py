@@ -65,6 +65,16 @@ def test_housekeeping_walks_an_index(opened: Store, name: str, expected: str) ->
     assert "TEMP B-TREE" not in steps
 
 
+def test_the_head_of_a_line_is_one_look_up(opened: Store) -> None:
+    steps = plan(opened, sql.statements("writer")["head_of_line"])
+    assert steps == "SEARCH delivery USING INDEX delivery_line (endpoint=? AND order_key=?)"
+
+
+def test_those_who_are_blocked_are_counted_by_the_due_index(opened: Store) -> None:
+    steps = plan(opened, sql.statements("reader")["blocked"])
+    assert steps == "SEARCH delivery USING INDEX delivery_due (endpoint=? AND next_at=?)"
+
+
 def test_whether_an_event_is_bare_is_a_range_of_the_primary_key(opened: Store) -> None:
     steps = plan(opened, sql.repeated("retention", "delete_bare_events", 3))
     assert "SEARCH event USING INTEGER PRIMARY KEY" in steps
@@ -84,6 +94,7 @@ def test_the_payloads_of_an_event_are_a_range_of_the_primary_key(opened: Store) 
         (Selection(endpoint="crm", states=frozenset({State.DEAD})), "INDEX delivery_dead (end"),
         (Selection(states=frozenset({State.DEAD})), "INDEX delivery_dead_anywhere (id<?)"),
         (Selection(), "SEARCH d USING INTEGER PRIMARY KEY (rowid<?)"),
+        (Selection(blocked=True), "SEARCH d USING INDEX delivery_blocked (id<?)"),
     ],
 )
 def test_a_page_of_deliveries_is_read_in_order(

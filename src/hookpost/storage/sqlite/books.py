@@ -27,8 +27,8 @@ ACCEPTED, DUPLICATES, CONFLICTING, UNROUTED, LAST = range(5)
 
 _FLAGS = ("paused_by_file", "paused_by_operator", "gone")
 
-Fresh = tuple[EndpointId, DeliveryId, int, float, Event]
-"""A delivery just put: endpoint, delivery id, sequence, round_started, event."""
+Fresh = tuple[EndpointId, DeliveryId, int, float, Event, int | None]
+"""A delivery just put: endpoint, delivery id, sequence, round_started, event, key."""
 
 
 @dataclass(slots=True)
@@ -59,13 +59,18 @@ class Book:
 
 @dataclass(slots=True)
 class Tally:
-    """What a transaction changes beyond its rows: counters, and what the windows must know."""
+    """What a transaction changes beyond its rows: counters, and what the windows must know.
+
+    `let_go` are deliveries that are blocked no longer: (endpoint, next_at, id).
+    """
 
     endpoints: dict[int, list[int]] = field(default_factory=dict)
     sources: dict[str, list[float]] = field(default_factory=dict)
     fresh: list[Fresh] = field(default_factory=list)
+    let_go: list[tuple[int, float, int]] = field(default_factory=list)
     died: dict[tuple[int, DeadReason], int] = field(default_factory=dict)  # as they were put
     own: dict[tuple[int, DeadReason], int] = field(default_factory=dict)  # of our own events
+    blocked: dict[int, int] = field(default_factory=dict)  # behind others of their lines
 
     def endpoint(self, endpoint: int) -> list[int]:
         """The deltas of an endpoint's counters, to be changed in place."""
@@ -92,6 +97,9 @@ class Tally:
             sums[:] = [a + b for a, b in zip(sums, moved, strict=True)]
             sums[LAST] = latest
         self.fresh += other.fresh
+        self.let_go += other.let_go
+        for endpoint, count in other.blocked.items():
+            self.blocked[endpoint] = self.blocked.get(endpoint, 0) + count
         for death, count in other.died.items():
             self.died[death] = self.died.get(death, 0) + count
         for death, count in other.own.items():

@@ -136,6 +136,10 @@ class Claims:
         self._in_flight[number] = False
         return True
 
+    def starved_by(self, delivery: Delivery) -> bool:
+        """Whether its endpoint may have nothing to do until this head of a line is settled."""
+        return delivery.key is not None and not self._windows[delivery.endpoint].waiting
+
     def in_flight(self) -> frozenset[int]:
         """The ids that are claimed, until their settlement is committed."""
         return frozenset(self._in_flight)
@@ -147,7 +151,7 @@ class Claims:
         touched: set[int] = set()
         windows = self._windows
         for fresh in tally.fresh:
-            endpoint, number, _, _, event = fresh
+            endpoint, number, _, _, event, _ = fresh
             size = len(event.body) + OVERHEAD
             windows[endpoint].fresh((event.accepted_at, number, size, fresh))
             touched.add(endpoint)
@@ -161,6 +165,7 @@ class Claims:
             else:
                 self._let_go(settlement, touched, applied=answer)
         self.ring(touched)
+        self.spill(tally.let_go)
 
     def _let_go(self, settlement: Settlement, touched: set[int], *, applied: bool) -> None:
         delivery, transition = settlement.delivery, settlement.transition

@@ -62,6 +62,7 @@ class GroupCommit:
         self._turns = 0
         self._timer: asyncio.TimerHandle | None = None
         self._jammed = False
+        self._urgent = False
         self._idle: asyncio.Event = asyncio.Event()
         self._idle.set()
         self.refusal: StorageUnavailable | None = None  # of puts and commands
@@ -114,13 +115,14 @@ class GroupCommit:
         waiting.groups.append((waiter, entries))
         self._wake()
 
-    def settle(self, owned: Owned, observed: Observed) -> None:
-        """One settlement; see Outbox.settle."""
+    def settle(self, owned: Owned, observed: Observed, *, urgent: bool = False) -> None:
+        """One settlement; see Outbox.settle. One that is `urgent` waits for no company."""
         if self.ended is not None:
             self._loop.call_soon(observed, owned[0], self.ended)
             return
         self._waiting.settlements.append(owned)
         self._waiting.observers.append(observed)
+        self._urgent = self._urgent or urgent
         if not self._scheduled and self._sent is None and not self._jammed:
             self._await_company()
 
@@ -184,7 +186,7 @@ class GroupCommit:
         self._loop.call_soon(self._turn)
 
     def _await_company(self) -> None:
-        if len(self._waiting.settlements) >= SETTLE_ROWS:
+        if self._urgent or len(self._waiting.settlements) >= SETTLE_ROWS:
             self._schedule()
         elif self._timer is None:
             self._idle.clear()
@@ -219,6 +221,7 @@ class GroupCommit:
         if not (batch.entries or batch.groups or batch.settlements or batch.steps):
             self._idle.set()
             return
+        self._urgent = False
         if sent.commands:
             batch = replace(batch, in_flight=self._in_flight())
         self._sent_at = self._loop.time()

@@ -16,6 +16,10 @@ class Observer(Protocol):
         """A commit was refused by the disk."""
         ...
 
+    def blocked(self, endpoint: EndpointId, count: int) -> None:
+        """So many deliveries have joined lines in which others are before them."""
+        ...
+
     def put_dead(self, endpoint: EndpointId, reason: DeadReason, count: int, own: int) -> None:
         """So many deliveries were dead from the start, `own` of them of our own events."""
         ...

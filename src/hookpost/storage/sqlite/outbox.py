@@ -156,7 +156,8 @@ class SqliteOutbox:
 
     def settle(self, settlement: Settlement, observed: Observed) -> None:
         """See Outbox.settle."""
-        self._group.settle((settlement, self._claims.hand_in(settlement)), observed)
+        owned = settlement, self._claims.hand_in(settlement)
+        self._group.settle(owned, observed, urgent=self._claims.starved_by(settlement.delivery))
 
     def watch(self, endpoint: EndpointId, doorbell: Callable[[], None] | None) -> None:
         """See Outbox.watch."""
@@ -183,6 +184,8 @@ class SqliteOutbox:
         for death, count in tally.died.items():
             endpoint, reason = EndpointId(death[0]), death[1]
             self.observer.put_dead(endpoint, reason, count, tally.own.get(death, 0))
+        for number, count in tally.blocked.items():
+            self.observer.blocked(EndpointId(number), count)
 
     def _operated(self, operation: str, seconds: float) -> None:
         if self.observer is not None:
@@ -295,6 +298,10 @@ class SqliteOutbox:
         purged: Purged = await self._group.command(step)
         self._operated("purge", self._clock.monotonic() - started)
         return purged
+
+    async def blocked(self, endpoint: EndpointId) -> int:
+        """See Outbox.blocked."""
+        return await self._people.blocked(endpoint)
 
     async def pending_ages(self) -> Mapping[EndpointId, PendingAge]:
         """See Outbox.pending_ages."""

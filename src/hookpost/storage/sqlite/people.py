@@ -62,6 +62,10 @@ def selected(
         wheres.append(f"({' OR '.join(states) or 'FALSE'})")
         if selection.states == {State.DEAD} and selection.ids is None:
             source = "from_dead" if selection.endpoint is None else "from_dead_of_endpoint"
+    if selection.blocked is not None:
+        wheres.append(texts["is_blocked" if selection.blocked else "is_not_blocked"])
+        if selection.blocked and selection.ids is None:
+            source = "from_blocked"
     joined = f"\n{texts['with_attempt']}" if attempts else ""
     return _Query(f"{texts[source]}{joined}\nWHERE {' AND '.join(wheres)}", values)
 
@@ -124,6 +128,11 @@ class People:
         rows = list(await self._reader.rows(text, query.parameters))
         found = int(rows[0][0])
         return found if selection.limit is None else min(found, selection.limit)
+
+    async def blocked(self, endpoint: EndpointId) -> int:
+        """See Outbox.blocked."""
+        rows = list(await self._reader.rows(self._texts["blocked"], (endpoint,)))
+        return int(rows[0][0])
 
     async def pending_ages(self) -> Mapping[EndpointId, PendingAge]:
         """See Outbox.pending_ages."""

@@ -18,6 +18,7 @@ from hookpost.core.model import (
     PutAnswer,
     Stored,
 )
+from hookpost.core.ordering import Keys
 from hookpost.core.patterns import RESERVED
 from hookpost.storage.sqlite.books import (
     ACCEPTED,
@@ -32,6 +33,7 @@ from hookpost.storage.sqlite.books import (
     Fresh,
     Tally,
 )
+from hookpost.storage.sqlite.lines import BLOCKED, Joining
 from hookpost.storage.sqlite.store import Store
 
 Entry = tuple[Event, Sequence[EndpointId]]
@@ -97,9 +99,10 @@ class _Rows:
         self._seen_at = store.seen_at
         self._events: list[Any] = []
         self._deliveries: list[Any] = []
-        self._transformed: list[Any] = []
+        self._particular: list[Any] = []
         self._payloads: list[tuple[int, bytes]] = []
         self._dead: list[tuple[Any, ...]] = []
+        self._joining = Joining(store, tally)
         self.identities: list[Any] = []
 
     def add(self, event: Event, endpoints: Sequence[EndpointId]) -> None:
@@ -114,8 +117,8 @@ class _Rows:
         )  # fmt: skip
         if due > self._seen_at:
             self._seen_at = due
-        if event.transformed is not None:
-            self._add_transformed(event, endpoints, event.transformed)
+        if event.transformed is not None or event.keys is not None:
+            self._add_particular(event, endpoints, event.transformed or {}, event.keys or {})
             return
         for endpoint in endpoints:
             number += 1
@@ -128,26 +131,26 @@ class _Rows:
             else:
                 deltas[PENDING] += 1
                 self._deliveries += (number, sequence, endpoint, due, started)
-                fresh: Fresh = (endpoint, DeliveryId(number), sequence, started, event)
+                fresh: Fresh = (endpoint, DeliveryId(number), sequence, started, event, None)
                 tally.fresh.append(fresh)
         self._delivery = number
 
-    def _add_transformed(
-        self, event: Event, endpoints: Sequence[EndpointId], transformed: Transformed
+    def _add_particular(
+        self, event: Event, endpoints: Sequence[EndpointId], transformed: Transformed, keys: Keys
     ) -> None:
-        """The careful form: deliveries of which some are sent another payload, or none at all."""
+        """The careful form: some are sent another payload, or none at all, or stand in a line."""
         made: dict[int, tuple[DeliveryId, Event]] = {}  # by the identity of the bytes
         number, due, tally = self._delivery, event.accepted_at, self._tally
-        own = replace(event, transformed=None)
+        own = replace(event, transformed=None, keys=None)
         for endpoint in endpoints:
             number += 1
             book = self._store.books.get(endpoint) or _unknown(event, endpoint)
             started = book.record.active_clock(due)
             deltas = tally.endpoint(endpoint)
             deltas[CREATED] += 1
-            data = transformed.get(endpoint, event.body)
+            data, key = transformed.get(endpoint, event.body), keys.get(endpoint)
             if data is None:
-                self._bury(event, endpoint, number, DeadReason.TRANSFORM)
+                self._bury(event, endpoint, number, DeadReason.TRANSFORM, None, key)
                 continue
             payload: DeliveryId | None = None
             sent = own
@@ -157,11 +160,17 @@ class _Rows:
                     self._payloads.append((number, data))
                 payload, sent = made[id(data)]
             if book.counts[PENDING] + deltas[PENDING] >= book.max_pending:
-                self._bury(event, endpoint, number, DeadReason.OVERFLOW, payload)
+                self._bury(event, endpoint, number, DeadReason.OVERFLOW, payload, key)
                 continue
             deltas[PENDING] += 1
-            self._transformed += (number, self.sequence, endpoint, due, started, payload)
-            tally.fresh.append((endpoint, DeliveryId(number), self.sequence, started, sent))
+            place = None if key is None else number
+            row = number, self.sequence, endpoint, due, started, payload, key, place
+            if key is not None and self._joining.waits(endpoint, key):
+                row = *row[:3], BLOCKED, *row[4:]
+            else:
+                fresh: Fresh = endpoint, DeliveryId(number), self.sequence, started, sent, key
+                tally.fresh.append(fresh)
+            self._particular += row
         self._delivery = number
 
     def _bury(
@@ -171,6 +180,7 @@ class _Rows:
         number: int,
         reason: DeadReason,
         payload: DeliveryId | None = None,
+        key: int | None = None,
     ) -> None:
         """A delivery that is dead from the start."""
         due, tally = event.accepted_at, self._tally
@@ -182,7 +192,7 @@ class _Rows:
         if event.source == RESERVED:
             tally.own[endpoint, reason] = tally.own.get((endpoint, reason), 0) + 1
         self._dead.append(
-            (number, self.sequence, endpoint, due, started, reason.value, due, payload)
+            (number, self.sequence, endpoint, due, started, reason.value, due, payload, key, number)
         )
 
     def write(self) -> None:
@@ -192,7 +202,7 @@ class _Rows:
         store.seen_at = self._seen_at
         store.run_chunks("put_event", self._events, width=12)
         store.run_chunks("put_delivery", self._deliveries, width=5)
-        store.run_chunks("put_transformed", self._transformed, width=6)
+        store.run_chunks("put_particular", self._particular, width=8)
         if self._payloads:
             store.run_each("put_payload", self._payloads)
         if self._dead:

@@ -11,6 +11,7 @@ from hookpost.core.model import DeadReason, OnRemove, State
 from hookpost.core.patterns import RESERVED
 from hookpost.storage.outbox import Purged, RetentionLimits
 from hookpost.storage.sqlite.books import CANCELLED, DEAD, DEAD_LETTERS, PENDING, Book, Tally
+from hookpost.storage.sqlite.lines import let_go
 from hookpost.storage.sqlite.room import RESERVE
 from hookpost.storage.sqlite.settlements import STATES
 from hookpost.storage.sqlite.store import Store
@@ -143,13 +144,15 @@ def _sweep(
     cancel = record.on_remove is OnRemove.CANCEL
     most = min(SWEPT, step.rows)
     wanted = (record.id, most + len(in_flight))
-    found = [row[0] for row in store.run("sweep_candidates", wanted, "retention")]
-    numbers = [number for number in found if number not in in_flight][:most]
+    found = list(store.run("sweep_candidates", wanted, "retention"))
+    swept = [row for row in found if row[0] not in in_flight][:most]
+    numbers = [number for number, _ in swept]
     state = STATES[State.CANCELLED if cancel else State.DEAD]
     reason = None if cancel else DeadReason.REMOVED.value
     count = store.run_chunks("sweep", numbers, before=(state, reason, now), file="retention")
     if not count:
         return
+    let_go(store, [(record.id, key) for _, key in swept if key is not None], now, tally)
     deltas = tally.endpoint(record.id)
     deltas[PENDING] -= count
     if cancel:

@@ -53,20 +53,21 @@ def event_of(row: sqlite3.Row) -> Event:
 def delivery_of(item: Item, record: EndpointRecord) -> Delivery:
     """The delivery to attempt; one whose endpoint was revived since begins a new round."""
     if isinstance(item, tuple):  # the usual case first
-        endpoint, number, sequence, started, event = item
+        endpoint, number, sequence, started, event, key = item
         return Delivery(
             id=number,
             endpoint=endpoint,
             sequence=sequence,
             event=event,
             round_started=started,
+            key=key,
         )
     if isinstance(item, Delivery):
         return item
     # By place: looking a column up by name costs more than all the rest.
     (_, number, _, endpoint, sequence, attempts, round_attempts, round_started, replayed_at,
      event_id, source, kind, occurred_at, accepted_at, form, content_type, headers,
-     body, payload) = item  # fmt: skip
+     body, payload, key) = item  # fmt: skip
     event = Event(
         id=event_id,
         source=source,
@@ -89,6 +90,7 @@ def delivery_of(item: Item, record: EndpointRecord) -> Delivery:
         round_attempts=round_attempts,
         round_started=round_started,
         replayed=replayed_at is not None,
+        key=key,
     )
     if record.revived_at is not None and delivery.round_started < record.revived_at:
         delivery.round_attempts = 0
@@ -117,7 +119,7 @@ def view_of(row: sqlite3.Row, in_flight: Collection[int]) -> DeliveryView:
         reason=None if row["reason"] is None else DeadReason(row["reason"]),
         attempts=row["attempts"],
         accepted_at=row["accepted_at"],
-        next_at=row["next_at"] if stored is State.PENDING else None,
+        next_at=row["next_at"] if stored is State.PENDING and row["behind"] is None else None,
         finished_at=row["settled_at"],
         last_attempt_at=row["started_at"],
         last_error=row["error"],
@@ -127,6 +129,8 @@ def view_of(row: sqlite3.Row, in_flight: Collection[int]) -> DeliveryView:
         last_replay_attempt=row["started_at"] if replayed else None,
         last_replay_error=row["error"] if replayed else None,
         death=_death(row, stored),
+        key=row["order_key"],
+        behind=None if row["behind"] is None else DeliveryId(row["behind"]),
     )
 
 

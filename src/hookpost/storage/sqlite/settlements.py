@@ -6,6 +6,7 @@ from typing import Any
 from hookpost.core.errors import OutboxError
 from hookpost.core.model import ANSWER_KEPT, Attempt, Result, Settlement, State
 from hookpost.storage.sqlite.books import CANCELLED, DEAD, DEAD_LETTERS, DELIVERED, PENDING, Tally
+from hookpost.storage.sqlite.lines import Line, let_go
 from hookpost.storage.sqlite.store import Store
 
 Owned = tuple[Settlement, bool]
@@ -17,7 +18,7 @@ STATES = {State.PENDING: 0, State.DELIVERED: 1, State.DEAD: 2, State.CANCELLED: 
 """The stored form of a state."""
 
 
-_DELIVERED = State.DELIVERED
+_DELIVERED, _PENDING = State.DELIVERED, State.PENDING
 _RESULTS = {result: result.value for result in Result}  # `value` costs as much as the whole row
 
 
@@ -33,6 +34,7 @@ def settle_all(store: Store, settlements: Sequence[Owned], tally: Tally) -> list
     """
     delivered: list[int] = []
     others: list[tuple[Any, ...]] = []
+    left: list[Line] = []
     attempts = _Attempts()
     latest = 0.0
     for settlement, ours in settlements:
@@ -42,6 +44,8 @@ def settle_all(store: Store, settlements: Sequence[Owned], tally: Tally) -> list
         delivery, attempt = settlement.delivery, settlement.attempt
         if settlement.settled_at > latest:
             latest = settlement.settled_at
+        if delivery.key is not None and settlement.transition.state is not _PENDING:
+            left.append((delivery.endpoint, delivery.key))
         if attempt is not None:
             attempts.add(delivery.id, attempt)
         if settlement.transition.state is _DELIVERED and attempt is not None:
@@ -58,6 +62,8 @@ def settle_all(store: Store, settlements: Sequence[Owned], tally: Tally) -> list
     if changed != len(delivered) + len(others):
         raise _NotAllOurs("some deliveries were settled before")
     attempts.write(store)
+    if left:
+        let_go(store, left, latest, tally)
     store.seen_at = max(store.seen_at, latest)
     return [ours for _, ours in settlements]
 
@@ -105,11 +111,13 @@ def settle_one(
             _record_stray(store, settlement)
         return False
     _count(settlement, tally)
-    attempt = settlement.attempt
+    delivery, attempt = settlement.delivery, settlement.attempt
+    if delivery.key is not None and settlement.transition.state is not _PENDING:
+        let_go(store, [(delivery.endpoint, delivery.key)], settlement.settled_at, tally)
     if attempt is not None and record:
-        number = settlement.delivery.id
-        store.run_chunks("put_attempt", _attempt_row(number, attempt.number, attempt), width=9)
-        store.run("trim_attempts", (number, attempt.number - KEPT))
+        row = _attempt_row(delivery.id, attempt.number, attempt)
+        store.run_chunks("put_attempt", row, width=9)
+        store.run("trim_attempts", (delivery.id, attempt.number - KEPT))
     return True
 
 

@@ -8,6 +8,7 @@ from hookpost.core.model import DeadReason, EndpointId, State
 from hookpost.storage import refusals
 from hookpost.storage.outbox import DeliveryView
 from hookpost.storage.sqlite.books import CANCELLED, DEAD_LETTERS, PENDING, REPLAYED, Tally
+from hookpost.storage.sqlite.lines import Line, at_the_tail, let_go
 from hookpost.storage.sqlite.retention import delete
 from hookpost.storage.sqlite.store import Store
 
@@ -87,12 +88,16 @@ class Move(_Named):
 
     def write(self, store: Store, tally: Tally) -> int:
         """Cancelled at the old endpoint, replayed at the new one; the event's row count stays."""
-        moving = [
-            row for row in store.find("states_of", self.numbers, "people") if row[2] == PENDING_ROW
-        ]
+        rows = list(store.find("states_of", self.numbers, "people"))
+        moving = [row for row in rows if row[2] == PENDING_ROW]
         started = store.books[self.to].record.active_clock(self.now)
         before = (self.to, self.now, started, self.now)
+        keyed = [(row[0], row[1], row[5]) for row in moving if row[5] is not None]
+        joining = [(number, self.to, key) for number, _, key in keyed]
+        places = at_the_tail(store, joining, self.now, tally)
         count = store.run_chunks("move", [row[0] for row in moving], before=before, file="people")
+        store.run_each("join_line", places, "people")
+        let_go(store, [(endpoint, key) for _, endpoint, key in keyed], self.now, tally)
         for _, endpoint, *_ in moving:
             deltas = tally.endpoint(endpoint)
             deltas[CANCELLED] += 1
@@ -113,14 +118,19 @@ class Cancel(_Named):
 
     def write(self, store: Store, tally: Tally) -> int:
         """A dead letter was counted as finished when it died: it only leaves the dead letters."""
-        for _, endpoint, state, *_ in store.find("states_of", self.numbers, "people"):
+        left: list[Line] = []
+        for _, endpoint, state, *_, key in store.find("states_of", self.numbers, "people"):
             deltas = tally.endpoint(endpoint)
             if state == PENDING_ROW:
                 deltas[PENDING] -= 1
                 deltas[CANCELLED] += 1
+                if key is not None:
+                    left.append((endpoint, key))
             elif state == DEAD_ROW:
                 deltas[DEAD_LETTERS] -= 1
-        return store.run_chunks("cancel", self.numbers, before=(self.now,), file="people")
+        count = store.run_chunks("cancel", self.numbers, before=(self.now,), file="people")
+        let_go(store, left, self.now, tally)
+        return count
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,17 +150,25 @@ class Replay(_Named):
 
         So do those whose transform failed: there is nothing to send.
         """
-        rows = []
-        for number, endpoint, state, _, reason in store.find("states_of", self.numbers, "people"):
+        rows, keyed = [], []
+        found = list(store.find("states_of", self.numbers, "people"))
+        for number, endpoint, state, _, reason, key in found:
             record = store.books[endpoint].record
             if state != DEAD_ROW or record.removed_at is not None or reason == _UNSENDABLE:
                 continue
             rows.append((self.now, record.active_clock(self.now), self.now, number))
+            if key is not None:
+                keyed.append((number, endpoint, key))
             deltas = tally.endpoint(endpoint)
             deltas[REPLAYED] += 1
             deltas[PENDING] += 1
             deltas[DEAD_LETTERS] -= 1
-        return store.run_each("replay", rows, "people") if rows else 0
+        if not rows:
+            return 0
+        places = at_the_tail(store, keyed, self.now, tally)
+        count = store.run_each("replay", rows, "people")
+        store.run_each("join_line", places, "people")
+        return count
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +183,9 @@ class PurgeDead(_Named):
         """With their attempts, and events that nobody else is owed."""
         rows = [
             (number, event, endpoint)
-            for number, endpoint, state, event, _ in store.find("states_of", self.numbers, "people")
+            for number, endpoint, state, event, *_ in store.find(
+                "states_of", self.numbers, "people"
+            )
             if state == DEAD_ROW
         ]
         delete(store, rows, State.DEAD, tally)

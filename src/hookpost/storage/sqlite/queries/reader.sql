@@ -19,8 +19,9 @@ LIMIT :limit
 -- name: due
 -- Those of these deliveries that are pending, whole, in the order named.
 SELECT d.next_at, d.id, coalesce(length(p.body), length(e.body)) AS size, d.endpoint, d.event,
-       d.attempts, d.round_attempts, d.round_started, d.replayed_at, e.id AS event_id, e.source, e.type, e.occurred_at,
-       e.accepted_at, e.format, e.content_type, e.headers, coalesce(p.body, e.body), d.payload
+       d.attempts, d.round_attempts, d.round_started, d.replayed_at, e.id AS event_id, e.source,
+       e.type, e.occurred_at, e.accepted_at, e.format, e.content_type, e.headers,
+       coalesce(p.body, e.body), d.payload, d.order_key
 FROM json_each(?) AS asked
 CROSS JOIN delivery d ON d.id = asked.value CROSS JOIN event e ON e.seq = d.event
 LEFT JOIN payload p ON p.id = d.payload
@@ -37,7 +38,11 @@ SELECT d.id, d.event, e.id AS event_id, e.type, e.source, p.name, d.state, d.rea
        e.accepted_at, d.next_at, d.settled_at, a.started_at, a.error, a.result, a.status,
        d.replayed_at, d.replayed_after, p.removed_at, d.died_at, d.died_reason,
        b.started_at AS fatal_started_at, b.error AS fatal_error, b.result AS fatal_result,
-       b.status AS fatal_status
+       b.status AS fatal_status, d.order_key,
+       CASE WHEN d.state = 0 AND d.next_at = 9e999 THEN (
+           SELECT h.id FROM delivery h INDEXED BY delivery_line
+           WHERE h.endpoint = d.endpoint AND h.order_key = d.order_key AND h.state = 0
+           ORDER BY h.place LIMIT 1) END AS behind
 
 -- name: count
 -- How many; `from` and `where` follow.
@@ -60,6 +65,11 @@ CROSS JOIN event e ON e.seq = d.event CROSS JOIN endpoint p ON p.id = d.endpoint
 -- name: from_dead_of_endpoint
 -- Dead letters of one endpoint only.
 FROM delivery d INDEXED BY delivery_dead
+CROSS JOIN event e ON e.seq = d.event CROSS JOIN endpoint p ON p.id = d.endpoint
+
+-- name: from_blocked
+-- Those only that wait behind another of their line.
+FROM delivery d INDEXED BY delivery_blocked
 CROSS JOIN event e ON e.seq = d.event CROSS JOIN endpoint p ON p.id = d.endpoint
 
 -- name: with_attempt
@@ -93,6 +103,12 @@ e.accepted_at > :accepted_after
 
 -- name: is_accepted_before
 e.accepted_at < :accepted_before
+
+-- name: is_blocked
+(d.state = 0 AND d.next_at = 9e999)
+
+-- name: is_not_blocked
+NOT (d.state = 0 AND d.next_at = 9e999)
 
 -- name: is_before
 d.id < :before
@@ -153,3 +169,8 @@ SELECT o.endpoint, o.due_at, e.accepted_at
 FROM (SELECT endpoint, min(next_at) AS due_at, min(id) AS id
       FROM delivery INDEXED BY delivery_due WHERE state = 0 GROUP BY endpoint) o
 CROSS JOIN delivery d ON d.id = o.id CROSS JOIN event e ON e.seq = d.event
+
+-- name: blocked
+-- How many deliveries of an endpoint wait behind others.
+SELECT count(*) FROM delivery INDEXED BY delivery_due
+WHERE endpoint = ? AND state = 0 AND next_at = 9e999

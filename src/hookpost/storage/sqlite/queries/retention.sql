@@ -1,6 +1,6 @@
 -- name: sweep_candidates
--- Pending deliveries of one endpoint, any order.
-SELECT id FROM delivery WHERE endpoint = ? AND state = 0 LIMIT ?
+-- Pending deliveries of one endpoint, any order, with the keys of their lines.
+SELECT id, order_key FROM delivery WHERE endpoint = ? AND state = 0 LIMIT ?
 
 -- name: sweep
 -- Pending deliveries of a removed endpoint end.

@@ -10,10 +10,19 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)...
 -- A pending delivery, due at once.
 INSERT INTO delivery (id, event, endpoint, next_at, round_started) VALUES (?, ?, ?, ?, ?)...
 
--- name: put_transformed
--- A pending delivery that is sent a payload of its own.
-INSERT INTO delivery (id, event, endpoint, next_at, round_started, payload)
-VALUES (?, ?, ?, ?, ?, ?)...
+-- name: put_particular
+-- A pending delivery that is sent a payload of its own, or stands in a line.
+INSERT INTO delivery (id, event, endpoint, next_at, round_started, payload, order_key, place)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)...
+
+-- name: head_of_line
+-- Who may be attempted of an endpoint's deliveries with a key, and when it is due.
+SELECT id, next_at FROM delivery INDEXED BY delivery_line
+WHERE endpoint = ? AND order_key = ? AND state = 0 ORDER BY place LIMIT 1
+
+-- name: let_go
+-- A blocked delivery has become the head of its line.
+UPDATE delivery SET next_at = ? WHERE id = ?
 
 -- name: put_payload
 -- What a transform made, once for all deliveries that are sent it.
@@ -22,8 +31,8 @@ INSERT INTO payload (id, body) VALUES (?, ?)
 -- name: put_dead
 -- A delivery that is dead from the start: beyond its endpoint's max_pending, or not transformed.
 INSERT INTO delivery (id, event, endpoint, state, next_at, round_started, reason, settled_at,
-                      payload)
-VALUES (?, ?, ?, 2, ?, ?, ?, ?, ?)
+                      payload, order_key, place)
+VALUES (?, ?, ?, 2, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: put_identity
 -- Remember what was accepted, for the dedup window.
@@ -106,7 +115,7 @@ SELECT name, accepted, duplicates, conflicting, unrouted, last_event_at FROM sou
 
 -- name: set_back
 -- The clock was set back by so many seconds while nobody ran: waits keep their length.
-UPDATE delivery SET next_at = max(:now, next_at - :seconds) WHERE state = 0 AND next_at > :now
+UPDATE delivery SET next_at = max(:now, next_at - :seconds) WHERE state = 0 AND next_at > :now AND next_at < 9e999
 
 -- name: forget_seen
 -- From now on the clock as it is now counts.
