@@ -51,9 +51,9 @@ async def test_a_duplicate_is_known_after_a_kill(nursery: Nursery, crm: Receiver
     assert (status, second) == (200, {**first, "duplicate": True})
     metrics = await again.metrics()
     assert metrics['hookpost_events_duplicate_total{source="zoom"}'] == 1
-    (received,) = await crm.count(1)
-    assert received.id == first["eventId"]
-    assert json.loads(received.body) == ZOOM
+    for received in await crm.count(1):  # an attempt that the kill cut short comes again
+        assert received.id == first["eventId"]
+        assert json.loads(received.body) == ZOOM
     assert await again.stop() == 0
 
 
