@@ -268,6 +268,8 @@ class Client:
 
     def reset(self) -> None:
         """End the connection without a farewell: what comes is no end, but an error."""
+        if self.writer.transport.is_closing():
+            return  # the other side was first
         sock = self.writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()

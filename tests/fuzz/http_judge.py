@@ -120,12 +120,14 @@ def _head(
     return found, fields, at
 
 
-def _line(data: bytes, at: int) -> tuple[bytes, int]:
+def _line(data: bytes, at: int, most: int | None = LINE) -> tuple[bytes, int]:
     end = data.find(b"\n", at)
     if end < 0:
         raise _Partial
     line = data[at : end - 1]
-    if data[end - 1 : end] != b"\r" or b"\r" in line or b"\0" in line or len(line) > LINE:
+    if data[end - 1 : end] != b"\r" or b"\r" in line or b"\0" in line:
+        raise _Bad
+    if most is not None and len(line) > most:
         raise _Bad
     return line, end + 1
 
@@ -155,7 +157,7 @@ def _sized(data: bytes, at: int, lengths: list[bytes]) -> tuple[bytes, int]:
 def _chunked(data: bytes, at: int) -> tuple[bytes, int]:
     parts = []
     while True:
-        line, at = _line(data, at)
+        line, at = _line(data, at, None)  # extensions of chunks are skipped, not kept
         found = _CHUNK.fullmatch(line)
         if found is None:
             raise _Bad

@@ -334,6 +334,19 @@ def chunked(*chunks: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + end
 
 
+@pytest.mark.parametrize("coding", ["gzip", "identity", "!chunked"])
+async def test_behind_an_unknown_transfer_encoding_nothing_is_read(coding: str) -> None:
+    """Where such a body ends nobody knows: what follows is not taken for a request."""
+    rig = a_rig()
+    async with served(rig) as web:
+        client = await web.connect()
+        await client.send(http(http(PAID), ("Transfer-Encoding", coding)))
+        is_problem(await client.reply(), 415, "content_encoding")
+        assert await client.closed()
+        await client.close()
+    assert rig.outbox.events == []
+
+
 CHUNKED = ("Transfer-Encoding", "chunked")
 
 

@@ -110,7 +110,9 @@ class IngestExchange:
         if "Content-Encoding" in headers or "Transfer-Encoding" in headers:
             refused = _encoded(headers)
             if refused is not None:
-                return self._refuse(refused)
+                answer = self._refuse(refused)
+                answer.keep_alive = "Transfer-Encoding" not in headers  # nobody knows its end
+                return answer
         if entrance.whole:
             self._received = entrance.received(request.method, request.query, headers)
         in_query = entrance.source.format is Format.CLOUDEVENTS
