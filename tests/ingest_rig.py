@@ -1,6 +1,7 @@
 """What ingest's tests stand on: an outbox in memory, a configuration in code, raw connections."""
 
 import asyncio
+import contextlib
 import json
 import random
 import socket
@@ -271,7 +272,8 @@ class Client:
         if self.writer.transport.is_closing():
             return  # the other side was first
         sock = self.writer.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with contextlib.suppress(OSError):  # the other end was faster, and it is closed
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
 
