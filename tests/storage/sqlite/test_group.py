@@ -428,6 +428,7 @@ async def test_housekeeping_alone_does_not_keep_the_log_from_being_folded(
     """Else a file that retention made smaller would stay large, and ingest closed."""
     monkeypatch.setattr(writer, "IDLE", 1000.0)
     await outbox.put(an_event(), [])
+    await outbox.purge(FOREVER, NOW)  # by then the writer's thread has seen the end of the put
     clock.advance(1000.0)
     await outbox.purge(FOREVER, NOW)
     async with asyncio.timeout(5):
