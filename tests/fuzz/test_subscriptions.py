@@ -28,7 +28,7 @@ from hookpost.core.settings import Extractor, Subscription
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 
 LARGEST = 20_000
-MODES = tuple(Payload)
+MODES = [mode for mode in Payload if mode is not Payload.THIN]  # which has a link in its place
 
 _leaves = st.sampled_from(
     ["data", "data.a", "data.a.b", "data[0]", "data.*", "headers", "type", "@", "'x'", "`1`",
