@@ -50,7 +50,7 @@ async def test_a_proxy_on_this_machine_may_speak_for_its_clients(
         assert await status(Forwarded="for=192.0.2.1;proto=https") == 202
         assert await status(X_Forwarded_For="192.0.2.1, 203.0.113.9") == 403
         assert await status() == 403
-    assert len(daemon.logged("request.rejected", peer="203.0.113.9")) == 1
+    await daemon.log("request.rejected", peer="203.0.113.9")  # the log is read in its own time
 
 
 def unix(path: object) -> aiohttp.ClientSession:
