@@ -1,18 +1,16 @@
 """The known answers of tests/vectors/outbound.json as configurations and events."""
 
-import base64
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import yaml
 from tests.builders import an_event
+from tests.vectored import Vector, body, secrets
 
 from hookpost.config.loading import Loaded, load
 from hookpost.core.model import Event, Format
 
-Vector = dict[str, Any]
 FILE = Path(__file__).parent / "vectors" / "outbound.json"
 SVIX: Vector = {
     "key": {"encoding": "base64", "strip_prefix": "whsec_"},
@@ -35,20 +33,6 @@ def vectors() -> list[Vector]:
     """All of them."""
     found: list[Vector] = json.loads(FILE.read_text("utf-8"))
     return found
-
-
-def secrets(vector: Vector) -> list[str]:
-    """The secrets as an operator has them, the newest first."""
-    given = vector["secret"]
-    return list(given) if isinstance(given, list) else [given]
-
-
-def body(vector: Vector) -> bytes:
-    """What is to be sent."""
-    if "body_b64" in vector:
-        return base64.b64decode(vector["body_b64"])
-    text: str = vector["body"]
-    return text.encode()
 
 
 def event(vector: Vector) -> Event:

@@ -6,7 +6,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -537,14 +537,24 @@ async def test_a_filter_looks_into_them_and_a_transform_makes_what_is_sent(
     assert watched.told == [("delivery.dead", {"who": "crm"})]
 
 
+def _and_tell(emit: Callable[[logging.LogRecord], None], written: asyncio.Event) -> Any:
+    def emitted(record: logging.LogRecord) -> None:
+        emit(record)
+        written.set()
+
+    return emitted
+
+
 async def test_what_cannot_be_stored_is_lost_with_a_line_in_the_log(
-    watched: Watched, caplog: pytest.LogCaptureFixture
+    watched: Watched, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await watched.begin(crm())
     await watched.running.drain(0.0)
     await watched.outbox.close()
+    written = asyncio.Event()
+    monkeypatch.setattr(caplog.handler, "emit", _and_tell(caplog.handler.emit, written))
     with caplog.at_level(logging.WARNING, "hookpost.alerts"):
         assert watched.alerts.tell(Operational.CONFIG_RELOADED, {})
-        for _ in range(10):
-            await asyncio.sleep(0)  # noqa: TID251 - a turn of the loop
+        async with asyncio.timeout(10):
+            await written.wait()
     assert caplog.messages == ["alert.lost"]

@@ -54,6 +54,9 @@ SENT: dict[str, tuple[Any, Pairs, str, str]] = {
 }  # fmt: skip
 """Body, headers, then the event's type and what duplicates are told by: its id, ours, a key."""
 
+NEEDS_A_BODY = {"linear", "msgraph", "twitter"}
+"""Time or secret is a part of the body, or it has to be JSON."""
+
 ALSO = {"standard-webhooks-v1a", "sendgrid", "discord", "mailgun"}
 """Presets whose requests only the provider can sign: the known answers have them."""
 
@@ -123,12 +126,10 @@ async def test_a_preset_reads_what_its_provider_sends(tmp_path: Path, preset: st
     assert {name.lower() for name, _ in headers if name in row.get("forward_headers", ())} <= kept
 
 
-@pytest.mark.parametrize("preset", sorted(SENT))
+@pytest.mark.parametrize("preset", sorted(SENT.keys() - NEEDS_A_BODY))
 async def test_what_is_signed_and_has_no_type_is_taken_all_the_same(
     tmp_path: Path, preset: str
 ) -> None:
-    if preset in ("linear", "msgraph", "twitter"):
-        pytest.skip("time or secret is a part of the body, or it has to be JSON")
     async with serving(tmp_path, source_of(preset), {"a": secret_of(preset)}) as web:
         reply = await post(web, b"", *sent(web, b"", []))
         assert reply.status < 300

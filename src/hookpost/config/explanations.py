@@ -6,6 +6,7 @@ was found until then is told.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from hookpost.config.keywords import LEAVES, LOOKS, OPAQUE, shown
@@ -32,10 +33,8 @@ class _Spent(Exception):
 def explain(schema: "Schema", value: Any, root: str) -> Sequence[Violation]:
     """Where a value that does not fit fails, at least one place and at most MOST."""
     walk = Walk(schema, root)
-    try:
+    with suppress(_Spent):  # what was found by then is told
         walk.node(schema.root, (), value)
-    except _Spent:
-        pass
     return walk.found or (violation(root, (), "does not fit the schema"),)
 
 

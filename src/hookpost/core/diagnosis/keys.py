@@ -1,8 +1,7 @@
 """Other keys that a request may have been signed with: secrets read otherwise, other secrets."""
 
 import base64
-import binascii
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from hookpost.core.scheme import BodySecret, Key, SignatureScheme
@@ -44,16 +43,18 @@ def _texts(value: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _decoded(text: bytes, about: str) -> Iterator[tuple[str, bytes]]:
-    try:
-        yield f"decoded from hex{about}", bytes.fromhex(text.decode("ascii"))
-    except ValueError:
-        pass
     padded = text + b"=" * (-len(text) % 4)
-    for name, alphabet in (("base64", b"+/"), ("base64url", b"-_")):
+    forms: tuple[tuple[str, Callable[[], bytes]], ...] = (
+        ("hex", lambda: bytes.fromhex(text.decode("ascii"))),
+        ("base64", lambda: base64.b64decode(padded, b"+/", validate=True)),
+        ("base64url", lambda: base64.b64decode(padded, b"-_", validate=True)),
+    )
+    for name, decode in forms:
         try:
-            yield f"decoded from {name}{about}", base64.b64decode(padded, alphabet, validate=True)
-        except (binascii.Error, ValueError):
+            value = decode()
+        except ValueError:  # it is not written so
             continue
+        yield f"decoded from {name}{about}", value
 
 
 def secrets_of(source: Source) -> dict[str, Secret]:
